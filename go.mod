@@ -1,0 +1,3 @@
+module elstore
+
+go 1.26

@@ -1,0 +1,76 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// Error is an error with a code for programs and a sentence for people. Immutable after it was made.
+type Error struct {
+	Code Code
+	Msg  string // a sentence that may be shown to any caller: no secret, no internal path
+	Err  error  // the cause, for the log; nil where Msg says all
+}
+
+// Errorf makes an Error whose sentence is for the caller. A %w in format is kept as the cause.
+func Errorf(code Code, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Msg: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// New classifies err, which happened during op, as code. The sentence is "op: err". A nil err gives nil.
+func New(code Code, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Code: code, Msg: op + ": " + err.Error(), Err: err}
+}
+
+// FromOS classifies an error of the operating system that happened during op by its errno: a full disk or
+// quota is PoolFull, a read-only, failing or vanished file system is PoolUnavailable. An error that is
+// classified already is returned as it is, and anything else is wrapped and stays Internal. nil gives nil.
+func FromOS(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return New(PoolFull, op, err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO), errors.Is(err, syscall.ESTALE),
+		errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.ESHUTDOWN):
+		return New(PoolUnavailable, op, err)
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}
+
+// Error returns the sentence.
+func (e *Error) Error() string { return e.Msg }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Kind returns the kind that the error's code belongs to.
+func (e *Error) Kind() Kind { return kinds[e.Code] }
+
+// CodeOf returns the code of the first Error in err's chain. A cancelled or expired context is
+// JobCancelled, and InternalError is what nobody classified.
+func CodeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return JobCancelled
+	}
+	return InternalError
+}
+
+// KindOf returns the kind of CodeOf(err).
+func KindOf(err error) Kind { return kinds[CodeOf(err)] }
+
+// Is reports whether CodeOf(err) is code. A nil err is never any code.
+func Is(err error, code Code) bool { return err != nil && CodeOf(err) == code }
