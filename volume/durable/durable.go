@@ -6,6 +6,7 @@ package durable
 
 import (
 	"crypto/rand"
+	"errors"
 	"io/fs"
 	"os"
 	"path"
@@ -18,8 +19,10 @@ import (
 const TempPrefix = ".tmp-"
 
 // WriteFile replaces the file name with data: temporary file in the same directory, write, fsync, rename,
-// fsync of the directory. On an error the old file is as it was, and the temporary one is gone. Calls for
-// the same name may run at the same time: one of them wins whole.
+// fsync of the directory. On an error the old file is as it was, and the temporary one is gone; only where
+// the last step failed, the directory's fsync, the new content is there already and a crash may still bring
+// back the old. Calls for the same name may run at the same time: one of them wins whole. A symlink at name
+// is replaced and not followed. perm is what a new file gets, less the umask.
 func WriteFile(root *os.Root, name string, data []byte, perm fs.FileMode) error {
 	temp := path.Join(path.Dir(name), TempPrefix+rand.Text())
 	if err := writeNew(root, temp, data, perm); err != nil {
@@ -64,7 +67,7 @@ func Rename(root *os.Root, from, to string) error {
 // Remove removes a file, which may be absent, and syncs its directory.
 func Remove(root *os.Root, name string) error {
 	err := root.Remove(name)
-	if os.IsNotExist(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {

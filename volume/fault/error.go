@@ -14,10 +14,15 @@ type Error struct {
 	Err  error  // the cause, for the log; nil where Msg says all
 }
 
-// Errorf makes an Error whose sentence is for the caller. A %w in format is kept as the cause.
+// Errorf makes an Error whose sentence is for the caller. What a %w in format names, one or several, is kept
+// as the cause.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Msg: err.Error(), Err: errors.Unwrap(err)}
+	cause := errors.Unwrap(err)
+	if _, several := err.(interface{ Unwrap() []error }); several {
+		cause = err
+	}
+	return &Error{Code: code, Msg: err.Error(), Err: cause}
 }
 
 // New classifies err, which happened during op, as code. The sentence is "op: err". A nil err gives nil.
@@ -29,7 +34,8 @@ func New(code Code, op string, err error) error {
 }
 
 // FromOS classifies an error of the operating system that happened during op by its errno: a full disk or
-// quota is PoolFull, a read-only, failing or vanished file system is PoolUnavailable. An error that is
+// quota is PoolFull, a read-only, failing or vanished file system is PoolUnavailable. Their sentence is
+// "op: what the errno means", without the path, which is not the caller's to know. An error that is
 // classified already is returned as it is, and anything else is wrapped and stays Internal. nil gives nil.
 func FromOS(op string, err error) error {
 	if err == nil {
@@ -38,12 +44,14 @@ func FromOS(op string, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return New(PoolFull, op, err)
-	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO), errors.Is(err, syscall.ESTALE),
-		errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.ESHUTDOWN):
-		return New(PoolUnavailable, op, err)
+	errno, _ := errors.AsType[syscall.Errno](err)
+	switch errno {
+	case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
+		return &Error{Code: PoolFull, Msg: op + ": " + errno.Error(), Err: err}
+	case syscall.EROFS, syscall.EIO, syscall.ESTALE, syscall.ENODEV, syscall.ENXIO, syscall.ESHUTDOWN,
+		syscall.EUCLEAN,  // the file system found itself corrupt
+		syscall.ENOTCONN: // a FUSE mount whose server is gone
+		return &Error{Code: PoolUnavailable, Msg: op + ": " + errno.Error(), Err: err}
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }

@@ -1,0 +1,25 @@
+package volume
+
+import "context"
+
+// Device is the content of an opened volume. Every method may be called from many goroutines at once. A
+// request past the end, or one that is not whole sectors where the storage asks for it, fails and changes
+// nothing. After Close only Close may be called.
+type Device interface {
+	// ReadAt fills p from off, or fails. It never returns fewer bytes without an error.
+	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt writes all of p at off, or fails. What it wrote may be in a cache until Flush.
+	WriteAt(p []byte, off int64) (int, error)
+	// Flush returns once every write, discard and zeroing that returned before the call is on stable storage.
+	Flush(ctx context.Context) error
+	// Discard gives back the storage of length bytes at off, which read as zeros or as before afterwards.
+	Discard(off, length int64) error
+	// WriteZeroes makes length bytes at off read as zeros; with unmap it may give back their storage.
+	WriteZeroes(off, length int64, unmap bool) error
+	// Size returns the current size in bytes.
+	Size() int64
+	// Grow tells the Device that the image behind it now has size bytes. Called while no request runs.
+	Grow(size int64) error
+	// Close flushes and frees what the Device holds.
+	Close() error
+}
