@@ -1,0 +1,79 @@
+package need
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fsSize is the size in bytes of the file systems that FS makes. mkfs.xfs wants 300 MiB at least.
+const fsSize = 1 << 30
+
+// mkfs is how each kind of file system is made, before the name of the file it is made in.
+var mkfs = map[string][]string{
+	"xfs":   {"mkfs.xfs", "-q", "-m", "reflink=1"},
+	"btrfs": {"mkfs.btrfs", "-q"},
+	"ext4":  {"mkfs.ext4", "-q", "-F", "-E", "nodiscard"},
+}
+
+// FS makes an empty file system of the kind, xfs (with reflink), btrfs or ext4, of 1 GiB in a sparse file, and
+// returns the directory it is mounted on. It is unmounted, and its loop device detached, when the test ends.
+// It needs Root, the kind's mkfs and a kernel that can mount it.
+func FS(t testing.TB, kind string) string {
+	t.Helper()
+	command, ok := mkfs[kind]
+	if !ok {
+		t.Fatalf("there is no way to make the file system %q", kind)
+	}
+	Root(t)
+	Program(t, command[0], "mount", "umount")
+
+	dir := t.TempDir()
+	image, mountpoint := filepath.Join(dir, kind+".img"), filepath.Join(dir, kind)
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, fsSize); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(append(command, image)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(mountpoint, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := run("mount", "-t", kind, "-o", "loop", image, mountpoint); err != nil {
+		lacking(t, fmt.Sprintf("a machine that can mount %s on a loop device: %v", kind, err))
+	}
+	t.Cleanup(func() { unmount(t, mountpoint) })
+	return mountpoint
+}
+
+// unmount also detaches the loop device, which mount -o loop marked to go with its last user. What is still
+// in use fails the test and is taken out of the way all the same.
+func unmount(t testing.TB, mountpoint string) {
+	t.Helper()
+	if err := run("umount", mountpoint); err != nil {
+		t.Error(err)
+		if err := run("umount", "--lazy", mountpoint); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// run runs a command that ends soon. Its error says what the command said. It does not end with the test's
+// context, which is over when the test cleans up.
+func run(command ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput() //nolint:gosec // the commands stand in this file
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
