@@ -78,6 +78,7 @@ type Image struct {
 	Size   int64   // virtual size in bytes
 	Base   string  // the base image that it needs, in the same pool's elemento-base, or ""
 	Pool   Backend // the backend that Path lies in, nil for a file from outside
+	OnDisk int64   // bytes that a copy of its data takes at most
 	Owned  bool    // the caller's own temporary file, which may be moved into place instead of copied
 }
 
@@ -122,6 +123,8 @@ type Held interface {
 	// Incoming opens the file for data that arrives for Replace, making it if need be. It outlives the lock, and
 	// a restart, and is gone with Replace or DropIncoming.
 	Incoming() (*os.File, error)
+	// Received returns how many bytes the file of Incoming has, 0 where there is none.
+	Received() (int64, error)
 	// DropIncoming removes the file of Incoming.
 	DropIncoming() error
 	// Image names the image, for reading while the lock is held.

@@ -1,0 +1,89 @@
+package volume
+
+import (
+	"context"
+	"slices"
+
+	"elstore/volume/fault"
+)
+
+// Convert changes the format of a volume that nothing uses. One that has the format is converted already.
+func (s *Service) Convert(ctx context.Context, id ID, by Who, to Format, p Progress) error {
+	if to == ISO {
+		return fault.Errorf(fault.VolumeFormatNotAllowed, "format %q can't be converted to: use raw, qcow2 or rbd", to)
+	}
+	return s.operate(ctx, id, by, Operation{Purpose: "convert", Args: []string{string(to)}}, func(ctx context.Context, h *handle) error {
+		if err := h.usable(); err != nil {
+			return err
+		}
+		m := h.found.Meta
+		switch {
+		case m.Format == to:
+			return nil
+		case m.Format == ISO:
+			return fault.Errorf(fault.VolumeImpossibleFormatMetaUpdate, "volume %s is an ISO image; its format can't change", id)
+		case !slices.Contains(h.at.backend.Caps().Formats, to):
+			return fault.Errorf(fault.UnsupportedFormat, "pool %s can't keep format %s; it keeps %v", h.at.pool.Name(), to, h.at.backend.Caps().Formats)
+		}
+		if err := s.unused(h, fault.VolumeInUse, "it can't be converted"); err != nil {
+			return err
+		}
+		return s.rewrite(ctx, h, EventConverted, func() (Meta, error) { return h.Convert(ctx, m, to, p) })
+	})
+}
+
+// Compact makes an overlay volume that nothing uses stand alone. One that does is compacted already.
+func (s *Service) Compact(ctx context.Context, id ID, by Who, p Progress) error {
+	return s.operate(ctx, id, by, Operation{Purpose: "compact"}, func(ctx context.Context, h *handle) error {
+		if err := h.usable(); err != nil {
+			return err
+		}
+		if h.found.Meta.Base == "" {
+			return nil
+		}
+		if err := s.unused(h, fault.VolumeInUse, "it can't be compacted"); err != nil {
+			return err
+		}
+		return s.rewrite(ctx, h, EventReplaced, func() (Meta, error) { return h.Compact(ctx, h.found.Meta, p) })
+	})
+}
+
+// rewrite makes room for a second copy of the image while fn makes it the volume's image.
+func (s *Service) rewrite(ctx context.Context, h *handle, event string, fn func() (Meta, error)) error {
+	return s.withCopyRoom(ctx, h, func() error {
+		m, err := fn()
+		if err != nil {
+			return s.reread(ctx, h, err)
+		}
+		s.update(h, event, m)
+		h.at.pool.SetBase(h.at.backend.BaseBytes())
+		return nil
+	})
+}
+
+// withCopyRoom reserves room for a copy of the image while fn makes it.
+func (s *Service) withCopyRoom(ctx context.Context, h *handle, fn func() error) error {
+	need, err := s.copyRoom(h)
+	if err != nil {
+		return err
+	}
+	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{Pool: h.at.pool.Name(), Size: h.found.Meta.Size, Write: need, Format: h.found.Meta.Format}}, s.emptyOldest)
+	if err != nil {
+		return err
+	}
+	defer rooms[0].Release()
+	return fn()
+}
+
+// copyRoom is what a copy of the image may take, in bytes: what the image takes, and of an overlay at most the whole.
+func (s *Service) copyRoom(h *handle) (int64, error) {
+	st, err := h.at.backend.Stat(h.found.ID, h.found.Meta)
+	if err != nil {
+		return 0, err
+	}
+	need := st.OnDisk + metadataRoom
+	if h.found.Meta.Base != "" {
+		need = min(h.found.Meta.Size, st.OnDisk+h.at.backend.BaseBytes()) + metadataRoom
+	}
+	return need, nil
+}

@@ -1,0 +1,180 @@
+package volume
+
+import (
+	"context"
+	"errors"
+
+	"elstore/volume/fault"
+)
+
+// New says what volume is to be made.
+type NewVolume struct {
+	ID       ID     // zero: a random one. One that is there already, of the same creator, is returned as it is
+	Meta     Meta   // Size is the virtual size in bytes; 0 only where content from outside has one
+	Pool     string // "" for the best one
+	Prealloc Prealloc
+}
+
+// metadataRoom is what a new volume writes beside its data, in bytes: directory, meta.json, a qcow2's first tables.
+const metadataRoom = 256 << 10
+
+// check refuses what can't be a volume. Pure.
+func (n *NewVolume) check() error {
+	m := &n.Meta
+	if err := CheckName(m.Name); err != nil {
+		return err
+	}
+	switch {
+	case m.Bootable && m.Shareable:
+		return fault.Errorf(fault.BadRequest, "bootable and shareable exclude each other")
+	case m.Format == ISO:
+		return fault.Errorf(fault.VolumeFormatNotAllowed, "format iso is made by /iso/create; here use raw, qcow2 or rbd")
+	case m.Size < 0 || m.Size > MaxSize || m.Size%SectorSize != 0:
+		return fault.Errorf(fault.BadRequest, "size %d is not a multiple of %d bytes from %d to %d", m.Size, SectorSize, SectorSize, int64(MaxSize))
+	}
+	return nil
+}
+
+// want is the room that an empty volume needs.
+func (n *NewVolume) want() Want {
+	w := Want{Pool: n.Pool, Volumes: 1, Size: n.Meta.Size, Bytes: n.Meta.Size, Write: metadataRoom, Format: n.Meta.Format}
+	if n.Prealloc.Takes() {
+		w.Write += n.Meta.Size
+	} else if n.Prealloc == PreallocMetadata && n.Meta.Format == QCOW2 {
+		w.Write += n.Meta.Size / 8192 // an 8-byte L2 entry for every cluster of 64 KiB, and refcounts
+	}
+	return w
+}
+
+// Create makes an empty volume.
+func (s *Service) Create(ctx context.Context, n NewVolume, p Progress) (Volume, error) {
+	if n.Meta.Size == 0 {
+		return Volume{}, fault.Errorf(fault.BadRequest, "size 0 is not allowed: a volume has at least %d bytes", SectorSize)
+	}
+	if err := n.check(); err != nil {
+		return Volume{}, err
+	}
+	return s.make(ctx, &n, n.want(), func(ctx context.Context, _ *attached, st Stage) (Meta, error) {
+		return st.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc, Progress: p})
+	})
+}
+
+// CanCreate returns how many pools could take the volume.
+func (s *Service) CanCreate(ctx context.Context, n NewVolume) (int, error) {
+	return s.cfg.Pools.Count(ctx, n.want())
+}
+
+// CanCreateAll reports whether all could be made together.
+func (s *Service) CanCreateAll(ctx context.Context, list []NewVolume) (bool, error) {
+	wants := make([]Want, len(list))
+	for i := range list {
+		wants[i] = list[i].want()
+	}
+	return s.cfg.Pools.Fit(ctx, wants)
+}
+
+// filler makes a new volume's content in its stage.
+type filler func(ctx context.Context, at *attached, st Stage) (Meta, error)
+
+// make is the way of every new volume: room, stage, content, commit, index.
+func (s *Service) make(ctx context.Context, n *NewVolume, w Want, fill filler) (Volume, error) {
+	if n.ID.IsZero() {
+		n.ID = NewID()
+	}
+	unlock, err := s.lock(ctx, n.ID)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer unlock()
+	if v, ok, err := s.already(ctx, n); ok || err != nil {
+		return v, err
+	}
+	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{w}, s.emptyOldest)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer rooms[0].Release()
+	at, err := s.attachedPool(rooms[0].Pool())
+	if err != nil {
+		return Volume{}, err
+	}
+	st, m, err := s.stage(ctx, at, n, fill)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer st.Discard()
+	if err := s.commit(ctx, at, n.ID, st, m, rooms[0]); err != nil {
+		return Volume{}, err
+	}
+	return s.Get(ctx, n.ID, nil)
+}
+
+// already returns the volume that an earlier, cut-off try of the same call made.
+func (s *Service) already(ctx context.Context, n *NewVolume) (Volume, bool, error) {
+	s.mu.RLock()
+	e := s.index.all[n.ID]
+	same := e != nil && e.found.Meta.Creator == n.Meta.Creator
+	s.mu.RUnlock()
+	switch {
+	case e == nil:
+		return Volume{}, false, nil
+	case !same:
+		return Volume{}, false, fault.Errorf(fault.VolumeExists, "volume %s is there already", n.ID)
+	}
+	v, err := s.Get(ctx, n.ID, nil)
+	return v, err == nil, err
+}
+
+func (s *Service) attachedPool(name string) (*attached, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	at := s.pools[name]
+	if at == nil || at.gone {
+		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s is not there now", name)
+	}
+	return at, nil
+}
+
+// stage makes the content of a new volume beside its place. The caller discards or commits it.
+func (s *Service) stage(ctx context.Context, at *attached, n *NewVolume, fill filler) (Stage, Meta, error) {
+	st, err := at.backend.Stage(ctx, n.ID)
+	if err != nil {
+		return nil, Meta{}, s.unwell(at, err)
+	}
+	m, err := fill(ctx, at, st)
+	if err != nil {
+		st.Discard()
+		at.pool.SetBase(at.backend.BaseBytes())
+		return nil, Meta{}, s.unwell(at, err)
+	}
+	return st, m, nil
+}
+
+// commit puts a staged volume in its place and into the index.
+func (s *Service) commit(ctx context.Context, at *attached, id ID, st Stage, m Meta, room Reservation) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := st.Commit(ctx, m); err != nil {
+		return s.unwell(at, err)
+	}
+	room.Keep(1, m.Size)
+	at.pool.SetBase(at.backend.BaseBytes())
+	f := Found{ID: id, Meta: m, Changed: now()}
+	s.mu.Lock()
+	s.index.put(&entry{id: id, pool: at}, f)
+	s.mu.Unlock()
+	s.publish(EventCreated, at, f)
+	return nil
+}
+
+// unwell tells the pool of a failure that is its storage's.
+func (s *Service) unwell(at *attached, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if k := fault.KindOf(err); k == fault.Unavailable || k == fault.Internal {
+		at.pool.Unwell(err)
+	}
+	return err
+}

@@ -1,0 +1,104 @@
+package volume
+
+import (
+	"context"
+	"os"
+
+	"elstore/volume/fault"
+)
+
+// Download is an image that can be read for as long as it is open.
+type Download struct {
+	File    *os.File
+	Size    int64 // of the file in bytes
+	Format  Format
+	Volume  Volume
+	release func()
+}
+
+// Close ends the download and frees what it held.
+func (d *Download) Close() error {
+	err := d.File.Close()
+	d.release()
+	return err
+}
+
+// Download opens a volume's image for reading, as it is at this moment, in a format: "" is the one that it has. It is a
+// file of its own, that stands alone, wherever the storage shares blocks, the volume is in use, or the format asks for
+// it; else the volume stays locked until the download is closed.
+func (s *Service) Download(ctx context.Context, id ID, by Who, format Format, p Progress) (*Download, error) {
+	v, err := s.Get(ctx, id, by)
+	if err != nil {
+		return nil, err
+	}
+	if format == "" {
+		format = v.Meta.Format
+	}
+	d := &Download{Format: format, Volume: v}
+	ready := make(chan error, 1)
+	closed := make(chan struct{})
+	// The operation lasts as long as the download where nothing else protects what is read.
+	go func() {
+		ready <- s.operate(context.WithoutCancel(ctx), id, nil, Operation{Purpose: "download"}, func(opCtx context.Context, h *handle) error {
+			opCtx, cancel := context.WithCancelCause(opCtx)
+			stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+			locked, err := s.openDownload(opCtx, h, d, p)
+			stop()
+			cancel(nil)
+			if err != nil || !locked {
+				return err
+			}
+			ready <- nil
+			<-closed
+			return nil
+		})
+	}()
+	if err := <-ready; err != nil {
+		return nil, err
+	}
+	inner := d.release
+	d.release = func() {
+		inner()
+		close(closed)
+	}
+	return d, nil
+}
+
+// openDownload opens what is to be read. locked says that it is the volume's own file, which must not change meanwhile.
+func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Progress) (locked bool, err error) {
+	if err := h.usable(); err != nil {
+		return false, err
+	}
+	m := h.found.Meta
+	var img Image
+	d.release = func() {}
+	switch o := s.inUse(h); {
+	case o != nil && d.Format == m.Format && m.Base == "":
+		img, d.release, err = s.snapshot(ctx, h, o)
+	case o != nil:
+		return false, fault.Errorf(fault.VolumeInUse, "volume %s is used by %s, and can be downloaded only as %s now", h.found.ID, o.names(), m.Format)
+	case d.Format != m.Format || m.Base != "":
+		err = s.withCopyRoom(ctx, h, func() error {
+			img, d.release, err = h.Export(ctx, m, d.Format, p)
+			return err
+		})
+	case h.at.backend.Caps().Reflink:
+		img, d.release, err = h.Snapshot(ctx, m)
+	default:
+		img, locked = h.Image(m), true
+	}
+	if err != nil {
+		return false, err
+	}
+	d.File, err = os.OpenFile(img.Path, os.O_RDONLY|openNoFollow, 0)
+	if err == nil {
+		var info os.FileInfo
+		if info, err = d.File.Stat(); err == nil {
+			d.Size = info.Size()
+			return locked, nil
+		}
+		d.File.Close()
+	}
+	d.release()
+	return false, fault.FromOS("open image", err)
+}

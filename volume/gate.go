@@ -1,0 +1,71 @@
+package volume
+
+import (
+	"context"
+	"sync"
+)
+
+// gate is a Device whose requests can be held back for a moment, without an error to anybody.
+type gate struct {
+	mu  sync.RWMutex // read-locked by every request, locked while they are held back
+	dev Device
+}
+
+var _ Device = (*gate)(nil)
+
+func newGate(dev Device) *gate { return &gate{dev: dev} }
+
+// hold waits for the requests that run, holds back those that come, and flushes. release lets them go on.
+func (g *gate) hold(ctx context.Context) (release func(), err error) {
+	g.mu.Lock()
+	if err := g.dev.Flush(ctx); err != nil {
+		g.mu.Unlock()
+		return nil, err
+	}
+	return g.mu.Unlock, nil
+}
+
+func (g *gate) ReadAt(p []byte, off int64) (int, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.dev.ReadAt(p, off)
+}
+
+func (g *gate) WriteAt(p []byte, off int64) (int, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.dev.WriteAt(p, off)
+}
+
+func (g *gate) Flush(ctx context.Context) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.dev.Flush(ctx)
+}
+
+func (g *gate) Discard(off, length int64) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.dev.Discard(off, length)
+}
+
+func (g *gate) WriteZeroes(off, length int64, unmap bool) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.dev.WriteZeroes(off, length, unmap)
+}
+
+func (g *gate) Size() int64 {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.dev.Size()
+}
+
+// Grow is called by whoever holds requests back.
+func (g *gate) Grow(size int64) error { return g.dev.Grow(size) }
+
+func (g *gate) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.dev.Close()
+}

@@ -1,0 +1,177 @@
+package volume
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"elstore/volume/fault"
+)
+
+// Fetcher downloads what a URL names. volume/fetch satisfies it through cmd.
+type Fetcher interface {
+	// Download writes the content of url into f, which is empty, and returns its length. It fails with FetchFailed or
+	// FetchForbidden.
+	Download(ctx context.Context, url string, f *os.File, p Progress) (int64, error)
+}
+
+// Inspector looks at an image from outside before QEMU does. volume/qemu satisfies it through cmd.
+type Inspector interface {
+	// Inspect tells the format and the virtual size of the image in f, or refuses it with ImageRefused: a
+	// format other than the one said ("" is any), a backing file, an external data file, encryption, damage, unknown features.
+	Inspect(f *os.File, format string) (Image, error)
+}
+
+// Source is where an image from outside comes from: exactly one of Path, URL and Body.
+type Source struct {
+	Path string    // a file under one of Config.ImportDirs
+	URL  string    // http or https
+	Body io.Reader // what a client sends
+
+	Length   int64     // of Body in bytes, -1 where it is not known
+	Format   string    // QEMU's name of the image's format, "" to find out
+	Checksum *Checksum // what the source's bytes must sum up to, or nil
+	Overlay  bool      // keep the image as an immutable base of the pool and make the volume an overlay of it
+}
+
+// Import makes a volume of an image from outside. Without a size the volume gets the image's. It is in its place when it
+// is whole, inspected and its checksum right; until then nothing of it is to be seen.
+func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progress) (Volume, error) {
+	if err := n.check(); err != nil {
+		return Volume{}, err
+	}
+	if s.cfg.Inspect == nil {
+		return Volume{}, fault.Errorf(fault.ImageToolMissing, "this server can't import images")
+	}
+	if src.Overlay && n.Meta.Format != QCOW2 {
+		return Volume{}, fault.Errorf(fault.VolumeFormatNotAllowed, "an overlay has format qcow2, not %q", n.Meta.Format)
+	}
+	if err := src.Checksum.check(); err != nil {
+		return Volume{}, err
+	}
+	data, err := s.openSource(src)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer data.close()
+	// Only the arrival is known yet; what the image itself needs is reserved when it has been seen.
+	w := Want{Pool: n.Pool, Volumes: 1, Size: n.Meta.Size, Bytes: n.Meta.Size, Write: max(data.length, 0) + metadataRoom, Format: n.Meta.Format}
+	return s.make(ctx, &n, w, func(ctx context.Context, at *attached, st Stage) (Meta, error) {
+		f, err := st.Incoming()
+		if err != nil {
+			return Meta{}, err
+		}
+		defer f.Close()
+		steps := newSteps(p, 2)
+		if err := data.into(ctx, f, steps.next()); err != nil {
+			return Meta{}, err
+		}
+		if err := src.Checksum.verify(ctx, f); err != nil {
+			return Meta{}, err
+		}
+		img, err := s.cfg.Inspect.Inspect(f, src.Format)
+		if err != nil {
+			return Meta{}, err
+		}
+		return s.adopt(ctx, at, st, n, img, src.Overlay, steps.next())
+	})
+}
+
+// adopt makes a stage's content of an image that has arrived and was found good.
+func (s *Service) adopt(ctx context.Context, at *attached, st Stage, n NewVolume, img Image, overlay bool, p Progress) (Meta, error) {
+	img.Owned = true
+	grown := n.Meta.Size
+	img.Size = (img.Size + SectorSize - 1) / SectorSize * SectorSize
+	switch {
+	case n.Meta.Size == 0:
+		n.Meta.Size, grown = img.Size, 0
+	case n.Meta.Size < img.Size:
+		return Meta{}, fault.Errorf(fault.VolumeDimensionNotUpdatable,
+			"the image has %d bytes and doesn't fit into %d; leave size out or make it larger", img.Size, n.Meta.Size)
+	}
+	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
+		Pool: at.pool.Name(), Size: n.Meta.Size, Bytes: n.Meta.Size - grown, Write: img.OnDisk + metadataRoom, Format: n.Meta.Format,
+	}}, s.emptyOldest)
+	if err != nil {
+		return Meta{}, err
+	}
+	defer rooms[0].Release()
+	m, err := st.Fill(ctx, n.Meta, Content{From: &img, Overlay: overlay, Alg: n.Meta.Alg, Progress: p})
+	if err != nil {
+		return Meta{}, err
+	}
+	at.pool.SetBase(at.backend.BaseBytes())
+	return m, nil
+}
+
+// arrival is data on its way in.
+type arrival struct {
+	length int64 // -1 where it is not known
+	into   func(ctx context.Context, f *os.File, p Progress) error
+	close  func()
+}
+
+// openSource checks where an image comes from, before anything is made for it.
+func (s *Service) openSource(src Source) (arrival, error) {
+	switch {
+	case src.URL != "":
+		if s.cfg.Fetch == nil {
+			return arrival{}, fault.Errorf(fault.FetchForbidden, "this server fetches no URLs")
+		}
+		return arrival{length: -1, close: func() {}, into: func(ctx context.Context, f *os.File, p Progress) error {
+			_, err := s.cfg.Fetch.Download(ctx, src.URL, f, p)
+			return err
+		}}, nil
+	case src.Path != "":
+		f, size, err := s.openImport(src.Path)
+		if err != nil {
+			return arrival{}, err
+		}
+		return arrival{length: size, close: func() { f.Close() }, into: func(ctx context.Context, to *os.File, p Progress) error {
+			return copyInto(ctx, to, f, size, p)
+		}}, nil
+	case src.Body != nil:
+		return arrival{length: src.Length, close: func() {}, into: func(ctx context.Context, f *os.File, p Progress) error {
+			return copyInto(ctx, f, src.Body, src.Length, p)
+		}}, nil
+	}
+	return arrival{}, fault.Errorf(fault.BadRequest, "an import needs url or path")
+}
+
+// openImport opens a regular file under one of the directories that the configuration allows, whatever links
+// and dots its path has.
+func (s *Service) openImport(path string) (*os.File, int64, error) {
+	forbidden := func(why string) error {
+		return fault.Errorf(fault.FetchForbidden, "path %.200q %s; allowed are regular files under %q", path, why, s.cfg.ImportDirs)
+	}
+	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
+		return nil, 0, forbidden("is not absolute")
+	}
+	for _, dir := range s.cfg.ImportDirs {
+		rel, err := filepath.Rel(dir, path)
+		if err != nil || !filepath.IsLocal(rel) {
+			continue
+		}
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return nil, 0, forbidden("is in a directory that can't be opened")
+		}
+		defer root.Close()
+		info, err := root.Stat(rel) // before opening, since opening a FIFO would wait for ever
+		if err != nil || !info.Mode().IsRegular() {
+			return nil, 0, forbidden("is not there or not a regular file")
+		}
+		f, err := root.OpenFile(rel, os.O_RDONLY|openNonblock, 0)
+		if err != nil {
+			return nil, 0, forbidden("can't be opened")
+		}
+		if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
+			f.Close()
+			return nil, 0, forbidden("is not a regular file")
+		}
+		return f, info.Size(), nil
+	}
+	return nil, 0, forbidden("is not under a directory that the configuration allows")
+}

@@ -1,0 +1,128 @@
+package volume
+
+import (
+	"context"
+	"slices"
+
+	"elstore/volume/fault"
+)
+
+// Claim says that an export uses a volume, for as long as it lasts.
+type Claim struct {
+	Export    string // a name for people and logs
+	Exclusive bool   // no other claim beside it
+	ReadOnly  bool   // it never writes
+
+	// Resized is called after the volume grew, while requests are still held back. May be nil.
+	Resized func(size int64)
+}
+
+// opened is a volume's Device and the claims on it. claims is guarded by Service.mu.
+type opened struct {
+	device *gate
+	claims []*Claim
+}
+
+func (o *opened) names() []string {
+	names := make([]string, len(o.claims))
+	for i, c := range o.claims {
+		names[i] = c.Export
+	}
+	return names
+}
+
+// Opened is a claimed volume: its Device, shared by all of its claims, and the way to end the claim.
+type Opened struct {
+	Device
+	service *Service
+	id      ID
+	claim   *Claim
+}
+
+// Open claims a volume and returns its Device, which is opened with the first claim and closed with the last. A
+// volume that is claimed exclusively, or any for an exclusive claim, is refused with VolumeAlreadyExported.
+func (s *Service) Open(ctx context.Context, id ID, c Claim) (*Opened, error) {
+	var o *Opened
+	err := s.operate(ctx, id, nil, Operation{Purpose: "open"}, func(ctx context.Context, h *handle) error {
+		if err := h.usable(); err != nil {
+			return err
+		}
+		if h.found.Meta.ReadOnly && !c.ReadOnly {
+			return fault.Errorf(fault.VolumeReadOnly, "volume %s is read-only", id)
+		}
+		s.mu.RLock()
+		old := h.entry.opened
+		var blocker string
+		if old != nil {
+			for _, other := range old.claims {
+				if c.Exclusive || other.Exclusive {
+					blocker = other.Export
+				}
+			}
+		}
+		s.mu.RUnlock()
+		if blocker != "" {
+			return fault.Errorf(fault.VolumeAlreadyExported, "volume %s is used by %s", id, blocker)
+		}
+		if old == nil {
+			dev, err := h.Open(ctx, h.found.Meta, h.found.Meta.ReadOnly)
+			if err != nil {
+				return err
+			}
+			old = &opened{device: newGate(dev)}
+		}
+		s.mu.Lock()
+		old.claims = append(old.claims, &c)
+		h.entry.opened = old
+		s.mu.Unlock()
+		o = &Opened{Device: old.device, service: s, id: id, claim: &c}
+		return nil
+	})
+	return o, err
+}
+
+// Close ends the claim, and closes the Device if it was the last. It waits for an operation on the volume to end.
+func (o *Opened) Close() error {
+	ctx := context.Background() // the claim must end whatever became of its user
+	unlock, err := o.service.locks.Lock(ctx, o.id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s := o.service
+	s.mu.Lock()
+	e := s.index.all[o.id]
+	if e == nil || e.opened == nil || !slices.Contains(e.opened.claims, o.claim) {
+		s.mu.Unlock()
+		return nil // closed before
+	}
+	dev := e.opened
+	dev.claims = slices.DeleteFunc(dev.claims, func(c *Claim) bool { return c == o.claim })
+	last := len(dev.claims) == 0
+	if last {
+		e.opened = nil
+	}
+	s.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return dev.device.Close()
+}
+
+// inUse returns the opened volume, or nil.
+func (s *Service) inUse(h *handle) *opened {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return h.entry.opened
+}
+
+// unused refuses, with code, what can't be done to a volume that is claimed.
+func (s *Service) unused(h *handle, code fault.Code, what string) error {
+	o := s.inUse(h)
+	if o == nil {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return fault.Errorf(code, "volume %s is used by %s; while that lasts %s", h.found.ID, o.names(), what)
+}

@@ -1,0 +1,139 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"elstore/volume/fault"
+)
+
+// Who is the caller of a change, as far as it is known: nil where the request names nobody.
+type Who = *Client
+
+// handle is a volume with its locks held, for the length of one operation.
+type handle struct {
+	Held
+	entry *entry
+	at    *attached
+	found Found // as it was when the lock was taken; the operation replaces it through update
+}
+
+// operate runs fn as the one operation on a volume of the pool or its bin. by must own the volume if it is known. found is loaded anew
+// under the lock: another server of a shared pool, or a person, may have changed it.
+func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn func(ctx context.Context, h *handle) error) error {
+	unlock, err := s.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e, err := s.owned(id, by)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	e.op = op.Purpose
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		e.op = ""
+		s.mu.Unlock()
+	}()
+	lockCtx, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, errLockWait)
+	defer cancel()
+	held, err := e.pool.backend.Lock(lockCtx, id, op)
+	if err != nil {
+		return s.lost(e, err)
+	}
+	defer held.Unlock()
+	found, err := held.Load(ctx)
+	if err != nil {
+		return s.lost(e, err)
+	}
+	s.replace(e, found)
+	// Whoever owned it when the index was read may not own it now that disk was.
+	if _, err := s.owned(id, by); err != nil {
+		return err
+	}
+	err = fn(ctx, &handle{Held: held, entry: e, at: e.pool, found: found})
+	if k := fault.KindOf(err); err != nil && (k == fault.Unavailable || k == fault.Internal) {
+		e.pool.pool.Unwell(err)
+	}
+	return err
+}
+
+var errLockWait = errors.New("the lock did not become free in time")
+
+// lock takes the volume's key.
+func (s *Service) lock(ctx context.Context, id ID) (func(), error) {
+	wait, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, errLockWait)
+	defer cancel()
+	unlock, err := s.locks.Lock(wait, id)
+	if err == nil {
+		return unlock, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	op := "another operation"
+	s.mu.RLock()
+	if e := s.index.all[id]; e != nil && e.op != "" {
+		op = e.op
+	}
+	s.mu.RUnlock()
+	return nil, fault.Errorf(fault.VolumeAlreadyLocked, "volume %s is locked by %s; try again when that has ended", id, op)
+}
+
+// owned returns the entry of a volume that by may change.
+func (s *Service) owned(id ID, by Who) (*entry, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.index.all[id]
+	switch {
+	case e == nil, by != nil && e.found.Problem == nil && e.found.Meta.Private && e.found.Meta.Creator != *by:
+		return nil, notFound(id)
+	case e.pool.gone:
+		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s of volume %s is not there now", e.pool.pool.Name(), id)
+	case by != nil && e.found.Problem == nil && e.found.Meta.Creator != *by:
+		return nil, fault.Errorf(fault.NotAllowed, "volume %s belongs to somebody else; only its owner may change it", id)
+	}
+	return e, nil
+}
+
+// lost drops a volume whose directory is gone from the index.
+func (s *Service) lost(e *entry, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.mu.RLock()
+	old := e.found
+	s.mu.RUnlock()
+	s.remove(e)
+	s.publish(EventLost, e.pool, old)
+	return notFound(e.id)
+}
+
+// update records what an operation made of the volume, and tells everybody.
+func (s *Service) update(h *handle, kind string, m Meta) {
+	f := h.found
+	f.Meta = m
+	f.Changed = now()
+	h.found = f
+	s.replace(h.entry, f)
+	s.publish(kind, h.at, f)
+}
+
+// usable refuses volumes that are damaged or lie in the bin.
+func (h *handle) usable() error {
+	switch {
+	case h.found.Problem != nil:
+		return h.found.Problem
+	case !h.found.Trashed.IsZero():
+		return fault.Errorf(fault.VolumeInTrash, "volume %s lies in the bin of pool %s; restore it first", h.found.ID, h.at.pool.Name())
+	}
+	return nil
+}
+
+func notFound(id ID) error {
+	return fault.Errorf(fault.VolumeNotFound, "no volume %s", id)
+}

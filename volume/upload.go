@@ -1,0 +1,154 @@
+package volume
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"elstore/volume/fault"
+)
+
+// Part is a piece of an image that a client uploads into a volume.
+type Part struct {
+	Offset int64     // where it belongs in the image
+	Length int64     // of the piece in bytes
+	Total  int64     // of the whole image in bytes, -1 where the client doesn't know yet
+	Body   io.Reader // the piece
+
+	Format   string    // of the whole image; "" is raw
+	Checksum *Checksum // of the whole image
+}
+
+// Upload takes in a piece of an image. Pieces come in order: one that does not begin where the last ended is
+// refused with UploadOffset, except that offset 0 begins anew. What arrived stays, also across a restart, when the line breaks. With
+// the last piece the image is checked and takes the place of the volume's content in one moment; complete says so. received is
+// how much of the image is there.
+func (s *Service) Upload(ctx context.Context, id ID, by Who, part Part, p Progress) (received int64, complete bool, err error) {
+	if s.cfg.Inspect == nil {
+		return 0, false, fault.Errorf(fault.ImageToolMissing, "this server can't take in images")
+	}
+	if err := part.Checksum.check(); err != nil {
+		return 0, false, err
+	}
+	err = s.operate(ctx, id, by, Operation{Purpose: "upload"}, func(ctx context.Context, h *handle) error {
+		if err := s.uploadable(h); err != nil {
+			return err
+		}
+		if part.Format == string(Raw) || part.Format == "" {
+			part.Format = string(Raw)
+			if end := max(part.Total, part.Offset+part.Length); end > h.found.Meta.Size {
+				return fault.Errorf(fault.UploadInvalidRange, "the image has %d bytes and volume %s only %d", end, id, h.found.Meta.Size)
+			}
+		}
+		rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
+			Pool: h.at.pool.Name(), Size: h.found.Meta.Size, Write: max(part.Length, part.Total-part.Offset) + metadataRoom, Format: h.found.Meta.Format,
+		}}, s.emptyOldest)
+		if err != nil {
+			return err
+		}
+		defer rooms[0].Release()
+		f, err := h.Incoming()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		steps := newSteps(p, 2)
+		if received, err = receive(ctx, f, part, steps.next()); err != nil {
+			return err
+		}
+		if complete = part.Total >= 0 && received == part.Total; !complete {
+			return nil
+		}
+		return s.takeOver(ctx, h, f, part, steps.next())
+	})
+	return received, complete && err == nil, err
+}
+
+// uploadable refuses volumes whose content can't be replaced.
+func (s *Service) uploadable(h *handle) error {
+	if err := h.usable(); err != nil {
+		return err
+	}
+	if h.found.Meta.ReadOnly {
+		return fault.Errorf(fault.VolumeReadOnly, "volume %s is read-only; its content can't be replaced", h.found.ID)
+	}
+	return s.unused(h, fault.VolumeInUse, "its content can't be replaced")
+}
+
+// receive appends a piece to what has arrived.
+func receive(ctx context.Context, f *os.File, part Part, p Progress) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, fault.FromOS("upload", err)
+	}
+	there := info.Size()
+	if part.Offset == 0 && there > 0 {
+		if err := f.Truncate(0); err != nil {
+			return there, fault.FromOS("upload", err)
+		}
+		there = 0
+	}
+	if part.Offset != there {
+		return there, fault.Errorf(fault.UploadOffset, "the range begins at %d, and %d bytes are there; go on from there or begin at 0", part.Offset, there)
+	}
+	if _, err := f.Seek(there, io.SeekStart); err != nil {
+		return there, fault.FromOS("upload", err)
+	}
+	n, err := copyChunks(ctx, f, io.LimitReader(part.Body, part.Length), func(done int64) {
+		if p != nil {
+			p(there+done, max(part.Total, there+part.Length))
+		}
+	})
+	// What came is kept whatever ended it, and said to be there only when it really is.
+	if serr := f.Sync(); serr != nil && err == nil {
+		err = fault.FromOS("upload", serr)
+	}
+	if err == nil && n != part.Length {
+		err = fault.Errorf(fault.BadRequest, "the body ended after %d of %d bytes; %d bytes of the image are there", n, part.Length, there+n)
+	}
+	return there + n, err
+}
+
+// takeOver puts an image that arrived whole in place of the volume's content. One that is not good is dropped.
+func (s *Service) takeOver(ctx context.Context, h *handle, f *os.File, part Part, p Progress) error {
+	err := part.Checksum.verify(ctx, f)
+	var img Image
+	if err == nil {
+		img, err = s.cfg.Inspect.Inspect(f, part.Format)
+	}
+	m := h.found.Meta
+	if err == nil && img.Size > m.Size {
+		err = fault.Errorf(fault.VolumeDimensionNotUpdatable, "the image has %d bytes and volume %s only %d; resize it first", img.Size, h.found.ID, m.Size)
+	}
+	if err != nil {
+		if fault.KindOf(err) == fault.Invalid {
+			_ = h.DropIncoming() // it will not get better
+		}
+		return err
+	}
+	img.Owned = true
+	return s.rewrite(ctx, h, EventReplaced, func() (Meta, error) {
+		return h.Replace(ctx, m, Content{From: &img, Alg: m.Alg, Progress: p})
+	})
+}
+
+// Uploaded returns how many bytes of an image have arrived for a volume.
+func (s *Service) Uploaded(ctx context.Context, id ID, by Who) (received int64, err error) {
+	err = s.operate(ctx, id, by, Operation{Purpose: "upload"}, func(ctx context.Context, h *handle) error {
+		if err := h.usable(); err != nil {
+			return err
+		}
+		if received, err = h.Received(); err != nil {
+			return err
+		}
+		return nil
+	})
+	return received, err
+}
+
+// DropUpload forgets what has arrived.
+func (s *Service) DropUpload(ctx context.Context, id ID, by Who) error {
+	return s.operate(ctx, id, by, Operation{Purpose: "upload"}, func(_ context.Context, h *handle) error {
+		return h.DropIncoming()
+	})
+}
