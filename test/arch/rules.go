@@ -86,7 +86,7 @@ func length(s *source) []string {
 func ours(s *source) (findings []string) {
 	r, ok := find(parse(imports), s.pkg())
 	if !ok {
-		return []string{"belongs to a package without a row in the table of imports: DESIGN.md comes first"}
+		return []string{"belongs to a package without a row in the table of imports (test/arch/table.go)"}
 	}
 	if s.test() {
 		return nil

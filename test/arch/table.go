@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// imports is DESIGN.md's table of imports between our packages, complete: what is not listed is forbidden,
+// imports is the design's table of imports between our packages, complete: what is not listed is forbidden,
 // and a package without a row may not exist. Folders are below the module; * stands for one element of a
 // path, ** for any number, none included. The first row that fits a package is its row. Test files may
 // import anything: they join real parts.

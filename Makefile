@@ -1,0 +1,70 @@
+# elstore. `make help` lists the targets; CONTRIBUTING.md says more.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 20s
+
+# No version control stamp: git refuses to look into a checkout that belongs to another user, and the version
+# is stamped by name.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+CODE = $(wildcard cmd volume pool export cloudinit iso livemigration api test)
+TOOL = go tool -modfile=test/tools.mod
+
+.PHONY: help build run demo test cover check lint format bench fuzz clean need-go
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+build: need-go ## build bin/elstore: static, reproducible, with its version
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/elstore ./cmd/elstore
+
+run: need-go ## install what is missing, build, and serve ./mnt on 127.0.0.1:7772
+	@.ci/setup run
+	@$(MAKE) build
+	@.ci/serve
+
+demo: need-go ## the whole story against a server of its own, each step with its proof
+	@.ci/setup run
+	@$(MAKE) build
+	@.ci/demo
+
+test: need-go ## install what the tests need, and run them all
+	@.ci/setup test
+	go test -race -shuffle=on -timeout=30m ./...
+
+cover: need-go ## how much of each package its own tests reach
+	@.ci/setup test
+	go test -cover -timeout=30m $(addprefix ./,$(addsuffix /...,$(filter-out test cmd,$(CODE))))
+
+check: need-go ## formatting, vet, modules, imports and every linter
+	@.ci/setup test
+	@echo 'gofumpt -l'; out=$$($(TOOL) gofumpt -l $(CODE)); test -z "$$out" || { echo "not formatted, make format does it:"; echo "$$out"; exit 1; }
+	go vet ./...
+	go fix -diff ./...
+	go mod tidy -diff
+	go test ./test/arch
+	@$(MAKE) lint
+
+lint: need-go
+	$(TOOL) golangci-lint run ./...
+
+format: need-go ## format the code, and let go fix bring it up to date
+	go fix ./...
+	$(TOOL) gofumpt -w $(CODE)
+
+bench: need-go ## measure, and print a table: what, ours, the peer, the ratio
+	@.ci/setup test
+	go run ./test/bench
+
+fuzz: need-go ## fuzz every parser, each for FUZZTIME (20s)
+	@.ci/fuzz $(FUZZTIME)
+
+clean: ## remove what was built; ./mnt stays
+	rm -rf bin coverage.out *.prof
+
+need-go:
+	@.ci/need-go
