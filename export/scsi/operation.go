@@ -74,7 +74,7 @@ const (
 	changes                      // changes the medium: DATA PROTECT where that is not allowed
 	protection                   // has RDPROTECT, WRPROTECT or VRPROTECT, which must be zero
 	limited                      // the maximum transfer length applies
-	serves                       // runs during a sanitize operation, SBC-3 section 4.11.2
+	serves                       // runs during a sanitize operation and after one that failed, SBC-3 section 4.11.2
 	ordains                      // changes reservations, mode pages or the state of the medium's tray
 )
 

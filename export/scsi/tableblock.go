@@ -66,7 +66,7 @@ var blockOperations = []operation{
 	{
 		name: "SANITIZE, BLOCK ERASE", code: 0x48, service: true, action: 0x02, needs: featureDisk | featureErase,
 		usage: "\x48\x82\x00\x00\x00\x00\x00\x00\x00\x04",
-		kind:  KindZero, conflicts: asWrite, traits: needMedium | changes, run: blockErase,
+		kind:  KindZero, conflicts: asWrite, traits: needMedium | changes | serves, run: blockErase,
 	},
 	{
 		name: "SANITIZE, EXIT FAILURE MODE", code: 0x48, service: true, action: 0x1f, needs: featureDisk | featureErase,
