@@ -17,7 +17,7 @@ const (
 var (
 	ErrTextEnd     = errors.New("the text does not end with a null byte")
 	ErrTextEquals  = errors.New("a key has no value")
-	ErrKeyName     = errors.New("a key's name is not of 1 to 63 letters, digits and .-+@_#, the first a capital")
+	ErrKeyName     = errors.New("a key's name is not of 1 to 63 letters, digits and .-+@_#, the first a letter")
 	ErrValueLength = errors.New("a value is longer than 255 bytes, or an encoded one than 8192")
 	ErrTooManyKeys = errors.New("the text has too many keys")
 )
@@ -57,9 +57,10 @@ func AppendPair(dst []byte, key, value string) []byte {
 	return append(append(append(append(dst, key...), '='), value...), 0)
 }
 
-// isKeyName checks a standard-label, or the X- and X# forms of private keys; section 6.1.
+// isKeyName checks a standard-label, or the X- and X# forms of private keys; section 6.1. That has it begin with
+// a capital, and iSCSIProtocolLevel, of section 13.24, does not.
 func isKeyName(key string) bool {
-	if key == "" || len(key) > MaxKeyLength || key[0] < 'A' || key[0] > 'Z' {
+	if key == "" || len(key) > MaxKeyLength || !isAlphanumeric(key[0]) || key[0] <= '9' {
 		return false
 	}
 	for i := range len(key) {
