@@ -24,7 +24,7 @@ func (e *endless) Read(p []byte) (int, error) {
 // endlessLazy is an endless that is read lazily.
 type endlessLazy struct{ endless }
 
-func (e *endlessLazy) ReadLazy(room func() []byte) (int, error) { return e.Read(room()) }
+func (e *endlessLazy) ReadLazy(room Room) (int, error) { return e.Read(room.Take()) }
 
 type benchmark struct {
 	name string

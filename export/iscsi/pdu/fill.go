@@ -47,9 +47,10 @@ func (r *Reader) fill(n int) error {
 func (r *Reader) read(n int) (got int, err error) {
 	r.want = n
 	if r.lazy != nil && r.buf == nil {
-		got, err = r.lazy.ReadLazy(r.room)
+		got, err = r.lazy.ReadLazy((*readerRoom)(r))
 	} else {
-		got, err = r.src.Read(r.room())
+		r.makeRoom(n)
+		got, err = r.src.Read(r.free(n))
 	}
 	if got > 0 {
 		if r.w+got == len(r.buf.b) && r.size < readLargest {

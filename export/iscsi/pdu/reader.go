@@ -38,13 +38,6 @@ type PDU struct {
 // returned is released.
 func (p *PDU) Retain() *Buffer { return p.buf.Retain() }
 
-// LazyReader is a source that takes a buffer only once there is something to put into it, so that a
-// connection that is silent holds none. ReadLazy waits until bytes can be read without waiting, calls room for
-// the place, reads into it, and returns as Read does. It calls room at most once.
-type LazyReader interface {
-	ReadLazy(room func() []byte) (n int, err error)
-}
-
 // What a Reader asks its buffers to hold. It begins small and doubles whenever a read fills all of the room.
 const (
 	readSmallest = bufferSmallest + bufferHeadroom
@@ -64,8 +57,7 @@ type Reader struct {
 	r, w int     // what was read and not yet handed out is buf.b[r:w]
 	size int     // to ask of the next buffer
 	skip int     // bytes to pass over before the next PDU
-	want int     // bytes that room is to have at least
-	room func() []byte
+	want int     // bytes that the room for a read is to have at least
 	pdu  PDU
 }
 
@@ -73,10 +65,6 @@ type Reader struct {
 func NewReader(src io.Reader) *Reader {
 	r := &Reader{src: src, limits: DefaultLimits, size: readSmallest}
 	r.lazy, _ = src.(LazyReader)
-	r.room = func() []byte {
-		r.makeRoom(r.want)
-		return r.free(r.want)
-	}
 	return r
 }
 
