@@ -91,13 +91,7 @@ func (c *Command) reply(data []byte, allocation int) answer {
 }
 
 // offered returns how many bytes of data the initiator sent.
-func (c *Command) offered() int64 {
-	var n int64
-	for _, piece := range c.Out {
-		n += int64(len(piece))
-	}
-	return n
-}
+func (c *Command) offered() int64 { return total(c.Out) }
 
 // parameters returns the first n bytes of the data, or ok false where fewer came. It copies only where they
 // came in pieces.

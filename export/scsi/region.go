@@ -1,6 +1,9 @@
 package scsi
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // regions lets COMPARE AND WRITE and ORWRITE run as one uninterrupted action, SBC-3 section 5.2: they lock
 // their range against every other command that writes there. Writers among themselves need no order. A medium
@@ -29,34 +32,26 @@ func (r *regions) set(off, length int64) (set uint64) {
 
 // share lets the caller write to the locks' ranges beside other writers.
 func (r *regions) share(set uint64) {
-	for i := range r {
-		if set>>i&1 != 0 {
-			r[i].RLock()
-		}
+	for ; set != 0; set &= set - 1 {
+		r[bits.TrailingZeros64(set)].RLock()
 	}
 }
 
 func (r *regions) unshare(set uint64) {
-	for i := range r {
-		if set>>i&1 != 0 {
-			r[i].RUnlock()
-		}
+	for ; set != 0; set &= set - 1 {
+		r[bits.TrailingZeros64(set)].RUnlock()
 	}
 }
 
 // own keeps every other writer out.
 func (r *regions) own(set uint64) {
-	for i := range r {
-		if set>>i&1 != 0 {
-			r[i].Lock()
-		}
+	for ; set != 0; set &= set - 1 {
+		r[bits.TrailingZeros64(set)].Lock()
 	}
 }
 
 func (r *regions) disown(set uint64) {
-	for i := range r {
-		if set>>i&1 != 0 {
-			r[i].Unlock()
-		}
+	for ; set != 0; set &= set - 1 {
+		r[bits.TrailingZeros64(set)].Unlock()
 	}
 }

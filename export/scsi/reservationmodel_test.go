@@ -143,7 +143,7 @@ func (m *reservationModel) may(n int) (read, write bool) {
 func TestReservationsAgainstModel(t *testing.T) {
 	types := []ReservationType{1, 3, 5, 6, 7, 8}
 	actions := []byte{outRegister, outRegister, outRegister, outRegisterIgnore, outReserve, outReserve, outRelease, outClear, outPreempt, outPreempt, outPreemptAbort}
-	const runs, steps = 60, 120
+	const runs, steps = 40, 60
 	for seed := range uint64(runs) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		store := &memoryStore{}

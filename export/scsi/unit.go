@@ -14,6 +14,7 @@ import (
 type LogicalUnit struct {
 	cfg      Config
 	device   Device
+	vector   VectorWriter // the device, if it is one
 	features feature
 	shift    uint // of a byte offset to a logical block address
 
@@ -71,7 +72,7 @@ func New(ctx context.Context, cfg Config) (*LogicalUnit, error) {
 		seen:     make(map[nexusKey]bool),
 		registry: &Reservations{},
 	}
-	lu.resetModes()
+	lu.vector, _ = cfg.Device.(VectorWriter)
 	lu.blocks.Store(lu.blocksOf(cfg.Device.Size()))
 	if cfg.Reservations != nil {
 		saved, err := cfg.Reservations.Load(ctx)

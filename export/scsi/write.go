@@ -39,8 +39,8 @@ func (lu *LogicalUnit) store(c *Command, length int64) answer {
 
 // put writes the first length bytes of pieces at off. The regions are locked.
 func (lu *LogicalUnit) put(out [][]byte, off, length int64) answer {
-	if vector, ok := lu.device.(VectorWriter); ok && len(out) > 1 && total(out) == length {
-		if n, err := vector.WriteVectorAt(out, off); err != nil {
+	if lu.vector != nil && len(out) > 1 && total(out) == length {
+		if n, err := lu.vector.WriteVectorAt(out, off); err != nil {
 			return lu.writeError(err, uint64(off+int64(n))>>lu.shift)
 		}
 		return good
