@@ -38,7 +38,10 @@ func (m *amendment) notifyRegistered(but nexusKey, a attention) {
 func (lu *LogicalUnit) amend(ctx context.Context, change func(m *amendment) (changed bool, a answer)) (answer, error) {
 	abort, a, err := lu.amendLocked(ctx, change)
 	for _, n := range abort { // without the lock: an aborted task may wait for it
-		n.cfg.Abort()
+		n.cfg.Abort(ctx)
+	}
+	if len(abort) > 0 && ctx.Err() != nil {
+		return aborted, nil
 	}
 	return a, err
 }
@@ -46,6 +49,9 @@ func (lu *LogicalUnit) amend(ctx context.Context, change func(m *amendment) (cha
 func (lu *LogicalUnit) amendLocked(ctx context.Context, change func(m *amendment) (bool, answer)) ([]*Nexus, answer, error) {
 	lu.change.Lock()
 	defer lu.change.Unlock()
+	if ctx.Err() != nil { // it waited, and was aborted meanwhile
+		return nil, aborted, nil
+	}
 	m := amendment{Reservations: lu.Reservations()}
 	changed, a := change(&m)
 	if a.status != StatusGood || !changed {
@@ -89,9 +95,10 @@ func (lu *LogicalUnit) amendAnswer(ctx context.Context, change func(m *amendment
 }
 
 // Fence removes registrations as PREEMPT AND ABORT does: what their nexuses reserved is released, their tasks
-// are aborted, the other registered nexuses get unit attentions. It changes nothing where it fails.
+// are aborted, the other registered nexuses get unit attentions. It changes nothing where it fails, but for
+// tasks that it did not wait for because the context was done.
 func (lu *LogicalUnit) Fence(ctx context.Context, match func(Registration) bool) error {
-	_, err := lu.amend(ctx, func(m *amendment) (bool, answer) {
+	return lu.amendError(ctx, func(m *amendment) (bool, answer) {
 		before := m.Type
 		removed := m.remove(match, true)
 		if len(removed) == 0 {
@@ -103,13 +110,12 @@ func (lu *LogicalUnit) Fence(ctx context.Context, match func(Registration) bool)
 		}
 		return true, good
 	})
-	return err
 }
 
 // MoveRegistration gives the registration of a nexus, and the reservation that it holds, to another one, which
 // keeps its own where it has one. It changes nothing where it fails.
 func (lu *LogicalUnit) MoveRegistration(ctx context.Context, from, to *Nexus) error {
-	_, err := lu.amend(ctx, func(m *amendment) (bool, answer) {
+	return lu.amendError(ctx, func(m *amendment) (bool, answer) {
 		i := m.find(from.key)
 		if i < 0 {
 			return false, good
@@ -128,5 +134,13 @@ func (lu *LogicalUnit) MoveRegistration(ctx context.Context, from, to *Nexus) er
 		m.drop(i)
 		return true, good
 	})
+}
+
+// amendError is amend for a caller that is no command.
+func (lu *LogicalUnit) amendError(ctx context.Context, change func(m *amendment) (bool, answer)) error {
+	a, err := lu.amend(ctx, change)
+	if err == nil && a == aborted {
+		return context.Cause(ctx)
+	}
 	return err
 }

@@ -733,3 +733,23 @@ func (z zeroCounter) WriteZeroes(_, length int64, _ bool) error {
 	*z.calls = append(*z.calls, length)
 	return nil
 }
+
+// crumbs is a Device whose extents are all shorter than a block.
+type crumbs struct {
+	sized
+	calls *int
+}
+
+func (c crumbs) NextExtent(context.Context, int64) (int64, bool, error) {
+	*c.calls++
+	return 100, *c.calls%2 == 0, nil
+}
+
+func TestExtentsAreNotCountedForever(t *testing.T) {
+	calls := 0
+	n := attach(t, newUnit(t, Config{Device: crumbs{1 << 40, &calls}}), 1)
+	send(t, n, "9e12 0000000000000000 00000018 00 00").wantData(t, "00000014 00000000 0000000000000000 00000100 00000000")
+	if calls != maximumExtents {
+		t.Errorf("%d calls", calls)
+	}
+}

@@ -199,6 +199,9 @@ func (lu *LogicalUnit) finish(n *Nexus, c *Command, a answer) {
 	if a.status != StatusGood && op != nil && (op.data == toInitiator || op.data == blocksIn) {
 		c.Transfer = 0
 	}
+	if a.status == StatusGood && op.kind != KindOther {
+		lu.works()
+	}
 	c.end(a, lu.is(stateDescriptorSense))
 	lu.count(n, c, 0)
 }

@@ -49,16 +49,15 @@ func getLBAStatus(ctx context.Context, lu *LogicalUnit, _ *Nexus, c *Command) an
 	return c.reply(list, allocation)
 }
 
-// extent returns how many blocks from the beginning of s on are all mapped or all not. A block that is mapped
-// in part counts as mapped.
+// extent returns how many blocks from the beginning of s on are all mapped or all not, or fewer where they are
+// in many pieces. A block that is mapped in part counts as mapped.
 func (lu *LogicalUnit) extent(ctx context.Context, s span) (count uint64, mapped bool, err error) {
 	reader, ok := lu.device.(ExtentReader)
 	if !ok {
 		return s.count, true, nil
 	}
-	var found uint64
-	for found < s.count {
-		length, m, err := reader.NextExtent(ctx, lu.offset(s.lba+found))
+	for range maximumExtents {
+		length, m, err := reader.NextExtent(ctx, lu.offset(s.lba+count))
 		if err != nil {
 			return 0, false, err
 		}
@@ -66,15 +65,14 @@ func (lu *LogicalUnit) extent(ctx context.Context, s span) (count uint64, mapped
 		if n == 0 { // the extent ends within this block
 			n, m = 1, true
 		}
-		if found > 0 && m != mapped {
+		if count > 0 && !m {
 			break
 		}
 		mapped = m
-		found += n
-		if m && n == 1 {
-			continue // what follows may belong to it
+		count = min(count+n, s.count)
+		if !m || n > 1 || count == s.count { // else what follows may belong to it
+			break
 		}
-		break
 	}
-	return min(found, s.count), mapped, nil
+	return count, mapped, nil
 }

@@ -31,7 +31,9 @@ func (lu *LogicalUnit) deviceError(what string, err error, lba uint64, medium Se
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return aborted
 	}
-	lu.cfg.Log.Error("device error", slog.String("operation", what), slog.Uint64("lba", lba), slog.Any("error", err))
+	if !lu.failing.Swap(true) { // a broken disk has more errors than a log has room
+		lu.cfg.Log.Error("device error", slog.String("operation", what), slog.Uint64("lba", lba), slog.Any("error", err))
+	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return check(DataProtect, SpaceAllocationFailed)
@@ -41,4 +43,11 @@ func (lu *LogicalUnit) deviceError(what string, err error, lba uint64, medium Se
 		return check(NotReady, NotReadyNoCause)
 	}
 	return check(MediumError, medium).withInfo(lba)
+}
+
+// works notes that a command used the Device and succeeded.
+func (lu *LogicalUnit) works() {
+	if lu.failing.Load() && lu.failing.Swap(false) {
+		lu.cfg.Log.Info("device works again")
+	}
 }

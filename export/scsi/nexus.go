@@ -1,6 +1,7 @@
 package scsi
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 )
@@ -21,9 +22,10 @@ type NexusConfig struct {
 	ReadOnly  bool // this nexus may not change the medium
 
 	// Abort aborts every task that this nexus has with the unit, and returns once none of them can change
-	// the medium any more; PREEMPT AND ABORT calls it from another nexus' Execute. Nil where a transport has
-	// no tasks to abort.
-	Abort func()
+	// the medium any more, or the context is done: two nexuses may abort each other. PREEMPT AND ABORT calls
+	// it from another nexus' Execute, Fence from wherever that is called. Nil where a transport has no tasks
+	// to abort.
+	Abort func(ctx context.Context)
 
 	Counters Counters // counts the commands of this nexus; nil counts nothing
 }

@@ -1,11 +1,15 @@
 package scsi
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 )
 
 // reserveOutCommand runs PERSISTENT RESERVE OUT with the basic parameter list.
@@ -341,7 +345,7 @@ func TestPreempt(t *testing.T) {
 				aborted := make(map[int]bool)
 				var n [4]*Nexus
 				for i, key := range []uint64{1, 2, 3, 3} {
-					n[i], _ = lu.Attach(NexusConfig{Initiator: initiatorPort(i + 1), Port: testPort, Abort: func() { aborted[i] = true }})
+					n[i], _ = lu.Attach(NexusConfig{Initiator: initiatorPort(i + 1), Port: testPort, Abort: func(context.Context) { aborted[i] = true }})
 					n[i].pending.Store(0)
 					reserveOutCommand(t, n[i], outRegister, 0, 0, key).want(t, "good")
 				}
@@ -646,7 +650,7 @@ func TestFence(t *testing.T) {
 	aborted := 0
 	lu := newUnit(t, Config{Reservations: &memoryStore{}})
 	n := registered(t, lu, 2)
-	n[0].cfg.Abort = func() { aborted++ }
+	n[0].cfg.Abort = func(context.Context) { aborted++ }
 	reserveOutCommand(t, n[0], outReserve, WriteExclusiveRegistrantsOnly, 1, 0).want(t, "good")
 	match := func(r Registration) bool { return r.Initiator == initiatorPort(1) }
 	if err := lu.Fence(t.Context(), match); err != nil {
@@ -661,6 +665,12 @@ func TestFence(t *testing.T) {
 	if err := lu.Fence(t.Context(), match); err != nil || lu.Reservations().Generation != 3 {
 		t.Error("fenced twice")
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := lu.Fence(ctx, func(Registration) bool { return true }); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	wantReservations(t, lu, 3, []uint64{2}, 0, 0)
 }
 
 func TestMoveRegistration(t *testing.T) {
@@ -682,4 +692,44 @@ func TestMoveRegistration(t *testing.T) {
 	if err := lu.MoveRegistration(t.Context(), to, n[0]); err != nil || lu.Reservations().Generation != 4 {
 		t.Error("something moved that was not there")
 	}
+}
+
+// TestNexusesThatAbortEachOther: each waits for the other's tasks, among them the one that waits for its own.
+func TestNexusesThatAbortEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lu := newUnit(t, Config{})
+		first, cancelFirst := context.WithCancel(t.Context())
+		second, cancelSecond := context.WithCancel(t.Context())
+		n := registered(t, lu, 2)
+		proceed := make(chan struct{})
+		var ended [2]string
+		preempt := func(ctx context.Context, i int) {
+			list := make([]byte, 24)
+			list[7], list[15] = byte(i+1), byte(2-i)
+			c := &Command{CDB: parseCDB(t, "5f 05 01 0000 00000018 00"), Expected: 24, Out: [][]byte{list}}
+			lu.Execute(ctx, n[i], c)
+			ended[i] = ending(c)
+		}
+		n[1].cfg.Abort = func(ctx context.Context) { // the first one's, which is stopped in its middle
+			<-proceed
+			cancelSecond()
+			<-ctx.Done()
+		}
+		n[0].cfg.Abort = func(ctx context.Context) {
+			cancelFirst()
+			<-ctx.Done()
+		}
+		var tasks sync.WaitGroup
+		tasks.Go(func() { preempt(first, 0) })
+		synctest.Wait()
+		reserveOutCommand(t, n[1], outRegisterIgnore, 0, 0, 2).want(t, "6/2a/05")
+		reserveOutCommand(t, n[1], outRegisterIgnore, 0, 0, 2).want(t, "good")
+		tasks.Go(func() { preempt(second, 1) })
+		synctest.Wait()
+		close(proceed)
+		tasks.Wait()
+		if ended != [2]string{"aborted", "aborted"} {
+			t.Errorf("ended with %v", ended)
+		}
+	})
 }

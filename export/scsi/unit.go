@@ -20,6 +20,7 @@ type LogicalUnit struct {
 
 	blocks  atomic.Uint64
 	state   atomic.Uint32 // unitState
+	failing atomic.Bool   // the last command that used the device failed there
 	regions regions
 
 	// change lets one PERSISTENT RESERVE OUT at a time change the registry, with its saving. It comes before mu.
@@ -109,11 +110,8 @@ func (lu *LogicalUnit) Resized(size int64) {
 }
 
 // Reset does what a logical unit reset does, SAM-5 section 6.3.3: mode parameters go back to their defaults,
-// reservations that RESERVE made end, medium removal is allowed, every nexus but by gets a unit attention, and
-// by too where it is nil. The caller has aborted all tasks before. Target resets reset every unit of a target.
-//
-// RFC 7143 section 11.5.1 has the initiator that asked for a reset be told by the answer to that; libiscsi and
-// Linux take a unit attention as well, and SAM-5 asks for it, so transports give nil.
+// reservations that RESERVE made end, medium removal is allowed, and every nexus but by, which may be nil, gets
+// a unit attention. The caller has aborted all tasks before. A target reset resets every unit of the target.
 func (lu *LogicalUnit) Reset(by *Nexus) {
 	lu.mu.Lock()
 	defer lu.mu.Unlock()
