@@ -40,8 +40,8 @@ func (lu *LogicalUnit) amend(ctx context.Context, change func(m *amendment) (cha
 	for _, n := range abort { // without the lock: an aborted task may wait for it
 		n.cfg.Abort(ctx)
 	}
-	if len(abort) > 0 && ctx.Err() != nil {
-		return aborted, nil
+	if err == nil && len(abort) > 0 {
+		err = ctx.Err() // they were not all waited for
 	}
 	return a, err
 }
@@ -50,7 +50,7 @@ func (lu *LogicalUnit) amendLocked(ctx context.Context, change func(m *amendment
 	lu.change.Lock()
 	defer lu.change.Unlock()
 	if ctx.Err() != nil { // it waited, and was aborted meanwhile
-		return nil, aborted, nil
+		return nil, good, ctx.Err()
 	}
 	m := amendment{Reservations: lu.Reservations()}
 	changed, a := change(&m)
@@ -84,8 +84,11 @@ func (lu *LogicalUnit) amendLocked(ctx context.Context, change func(m *amendment
 // amendAnswer is amend for a command.
 func (lu *LogicalUnit) amendAnswer(ctx context.Context, change func(m *amendment) (bool, answer)) answer {
 	a, err := lu.amend(ctx, change)
-	if err == nil {
+	switch {
+	case err == nil:
 		return a
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return aborted
 	}
 	lu.cfg.Log.Error("reservations not saved", slog.Any("error", err))
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -98,7 +101,7 @@ func (lu *LogicalUnit) amendAnswer(ctx context.Context, change func(m *amendment
 // are aborted, the other registered nexuses get unit attentions. It changes nothing where it fails, but for
 // tasks that it did not wait for because the context was done.
 func (lu *LogicalUnit) Fence(ctx context.Context, match func(Registration) bool) error {
-	return lu.amendError(ctx, func(m *amendment) (bool, answer) {
+	_, err := lu.amend(ctx, func(m *amendment) (bool, answer) {
 		before := m.Type
 		removed := m.remove(match, true)
 		if len(removed) == 0 {
@@ -110,12 +113,13 @@ func (lu *LogicalUnit) Fence(ctx context.Context, match func(Registration) bool)
 		}
 		return true, good
 	})
+	return err
 }
 
 // MoveRegistration gives the registration of a nexus, and the reservation that it holds, to another one, which
 // keeps its own where it has one. It changes nothing where it fails.
 func (lu *LogicalUnit) MoveRegistration(ctx context.Context, from, to *Nexus) error {
-	return lu.amendError(ctx, func(m *amendment) (bool, answer) {
+	_, err := lu.amend(ctx, func(m *amendment) (bool, answer) {
 		i := m.find(from.key)
 		if i < 0 {
 			return false, good
@@ -134,13 +138,5 @@ func (lu *LogicalUnit) MoveRegistration(ctx context.Context, from, to *Nexus) er
 		m.drop(i)
 		return true, good
 	})
-}
-
-// amendError is amend for a caller that is no command.
-func (lu *LogicalUnit) amendError(ctx context.Context, change func(m *amendment) (bool, answer)) error {
-	a, err := lu.amend(ctx, change)
-	if err == nil && a == aborted {
-		return context.Cause(ctx)
-	}
 	return err
 }

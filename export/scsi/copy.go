@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 )
 
 // copyRequest is an EXTENDED COPY whose descriptors were read.
@@ -88,10 +89,8 @@ func (r *copyRequest) target(n *Nexus, index uint16) (*Nexus, answer) {
 
 // copyTarget finds a unit by its name: the nexus' own, or another that it may reach.
 func (n *Nexus) copyTarget(d Designator) *Nexus {
-	for _, own := range n.unit.Designators() {
-		if own == d {
-			return n
-		}
+	if slices.Contains(n.unit.Designators(), d) {
+		return n
 	}
 	if n.unit.cfg.CopyTarget == nil {
 		return nil

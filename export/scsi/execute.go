@@ -76,6 +76,7 @@ func (lu *LogicalUnit) moves(op *operation, cdb *[16]byte, s span) int64 {
 			return lu.bytes(s.count)
 		case compareOne:
 			return lu.bytes(1)
+		case checkMedium, reservedChk:
 		}
 	case oneBlock:
 		if op.form == blocks16 && cdb[1]&0x01 != 0 { // NDOB

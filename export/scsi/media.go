@@ -3,6 +3,7 @@ package scsi
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 )
 
 // Profiles of discs, MMC-6 table 95.
@@ -88,7 +89,7 @@ func (f *mediaFeature) append(list []byte, profile uint16, current bool) []byte 
 			if p == profile {
 				isCurrent = 1
 			}
-			data = append(data[:len(data):len(data)], byte(p>>8), byte(p), isCurrent, 0)
+			data = append(slices.Clip(data), byte(p>>8), byte(p), isCurrent, 0)
 		}
 	}
 	flags := f.version << 2

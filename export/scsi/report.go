@@ -36,10 +36,9 @@ func reportTargetPortGroups(_ context.Context, lu *LogicalUnit, _ *Nexus, c *Com
 // reportTaskManagement is REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS, SPC-4 section 6.38: those of RFC 7143
 // section 11.5.1.
 func reportTaskManagement(_ context.Context, _ *LogicalUnit, _ *Nexus, c *Command) answer {
-	list := make([]byte, 4, 16)
-	list[0] = 0xda          // ATS, ATSS, CTSS, LURS, TRS
-	if c.CDB[2]&0x80 != 0 { // REPD
-		list = list[:16]
+	list := []byte{0xda, 0, 0, 0} // ATS, ATSS, CTSS, LURS, TRS
+	if c.CDB[2]&0x80 != 0 {       // REPD
+		list = append(list, make([]byte, 12)...)
 		list[3] = 12
 	}
 	allocation := c.operation.length(&c.CDB)

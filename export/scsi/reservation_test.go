@@ -24,7 +24,7 @@ func reserveOutCommand(t testing.TB, n *Nexus, action byte, kind ReservationType
 	return send(t, n, fmt.Sprintf("5f %02x %02x 0000 00000018 00", action, kind), list)
 }
 
-// registered attaches nexuses that are registered with the keys 1, 2, 3…
+// registered attaches nexuses that are registered with the keys 1, 2, 3 and so on.
 func registered(t testing.TB, lu *LogicalUnit, count int) (nexuses []*Nexus) {
 	t.Helper()
 	for i := range count {

@@ -106,7 +106,7 @@ func (m *reservationModel) preempt(n int, kind ReservationType, actionKey uint64
 	found := takes
 	before := m.kind
 	for other, key := range m.keys {
-		if key == 0 || takes && other == n || key != actionKey && !(takes && actionKey == 0) {
+		if key == 0 || takes && other == n || key != actionKey && (!takes || actionKey != 0) {
 			continue
 		}
 		found = true

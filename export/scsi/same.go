@@ -28,7 +28,7 @@ func writeSame(ctx context.Context, lu *LogicalUnit, _ *Nexus, c *Command) answe
 	if !noData {
 		// A transfer of anything but one block is the initiator's mistake, except that some send none with
 		// UNMAP: the blocks read as zeros then, which is what those mean.
-		if c.Expected != lu.bytes(1) && !(unmap && c.Expected == 0) {
+		if c.Expected != lu.bytes(1) && (!unmap || c.Expected != 0) {
 			return illegal(InvalidInformationUnit)
 		}
 		if c.Expected != 0 {
