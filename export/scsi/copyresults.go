@@ -6,6 +6,51 @@ import (
 	"math"
 )
 
+// copyState is the copy manager status, SPC-4 table 250.
+type copyState uint8
+
+const (
+	copyRunning copyState = 0
+	copyDone    copyState = 1
+	copyFailed  copyState = 2
+)
+
+// copyResult is what RECEIVE COPY STATUS tells of an EXTENDED COPY.
+type copyResult struct {
+	id       byte
+	state    copyState
+	segments uint16
+	bytes    uint64
+}
+
+// keptCopies is how many results a nexus holds.
+const keptCopies = 16
+
+// keepCopy holds a result in the place of an older one with the same list identifier.
+func (n *Nexus) keepCopy(r copyResult) {
+	n.unit.mu.Lock()
+	defer n.unit.mu.Unlock()
+	for i := range n.copies {
+		if n.copies[i].id == r.id {
+			n.copies[i] = r
+			return
+		}
+	}
+	if len(n.copies) == keptCopies {
+		n.copies = append(n.copies[:0], n.copies[1:]...)
+	}
+	n.copies = append(n.copies, r)
+}
+
+// transferCount returns a number of bytes as SPC-4 table 251 has it: in the smallest unit in which it fits.
+func transferCount(bytes uint64) (unit byte, count uint32) {
+	for bytes > math.MaxUint32 {
+		bytes >>= 10
+		unit++
+	}
+	return unit, uint32(bytes)
+}
+
 // receiveCopyStatus is RECEIVE COPY STATUS(LID1), SPC-4 section 6.28: the nexus' own copies only.
 func receiveCopyStatus(_ context.Context, lu *LogicalUnit, n *Nexus, c *Command) answer {
 	lu.mu.Lock()
