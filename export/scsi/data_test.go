@@ -60,9 +60,18 @@ func TestSpanWithin(t *testing.T) {
 		blocks uint64
 		want   bool
 	}{
-		{span{0, 0}, 0, true}, {span{0, 1}, 0, false}, {span{0, 1}, 1, true}, {span{1, 0}, 1, true}, {span{2, 0}, 1, false}, {span{1, 1}, 1, false},
-		{span{math.MaxUint64, 1}, 10, false}, {span{math.MaxUint64, math.MaxUint64}, 10, false}, {span{5, math.MaxUint64 - 4}, 10, false},
-		{span{0, 10}, 10, true}, {span{9, 2}, 10, false}, {span{math.MaxUint64 - 1, 1}, math.MaxUint64, true},
+		{span{0, 0}, 0, true},
+		{span{0, 1}, 0, false},
+		{span{0, 1}, 1, true},
+		{span{1, 0}, 1, true},
+		{span{2, 0}, 1, false},
+		{span{1, 1}, 1, false},
+		{span{math.MaxUint64, 1}, 10, false},
+		{span{math.MaxUint64, math.MaxUint64}, 10, false},
+		{span{5, math.MaxUint64 - 4}, 10, false},
+		{span{0, 10}, 10, true},
+		{span{9, 2}, 10, false},
+		{span{math.MaxUint64 - 1, 1}, math.MaxUint64, true},
 	}
 	for _, tt := range tests {
 		if got := tt.span.within(tt.blocks); got != tt.want {

@@ -3,6 +3,7 @@ package scsi
 import (
 	"bytes"
 	"context"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -133,10 +134,21 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// yielding lets others run between what it reads and what comes of it.
+type yielding struct{ *ram }
+
+func (y yielding) ReadAt(p []byte, off int64) (int, error) {
+	n, err := y.ram.ReadAt(p, off)
+	for range 20 {
+		runtime.Gosched()
+	}
+	return n, err
+}
+
 // TestCompareAndWriteIsAtomic: many nexuses add to one number, each by comparing what it has read. Nothing is
 // lost, although plain writes go on beside it.
 func TestCompareAndWriteIsAtomic(t *testing.T) {
-	lu := newUnit(t, Config{})
+	lu := newUnit(t, Config{Device: yielding{newRAM(1 << 20)}})
 	const nexuses, each = 4, 50
 	var workers sync.WaitGroup
 	for i := range nexuses {

@@ -100,7 +100,7 @@ func TestWriteProtectSweep(t *testing.T) {
 				t.Errorf("ended with %s", ending(c))
 			}
 		}
-		for _, call := range strings.Fields(n.unit.ramOf().called()) {
+		for call := range strings.FieldsSeq(n.unit.ramOf().called()) {
 			if call == "write" || call == "zero" || call == "unmap" || call == "erase" {
 				t.Errorf("%s of a protected medium", call)
 			}
