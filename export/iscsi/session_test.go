@@ -357,6 +357,9 @@ func TestTaskManagement(t *testing.T) {
 		if e := b.do(command{cdb: []byte{0}}); e.String() != "status 0x02 sense 6/29/03" {
 			t.Errorf("and its next one with %v", e)
 		}
+		if e := a.do(command{cdb: []byte{0}}); e.String() != "status 0x02 sense 6/29/03" {
+			t.Errorf("and the asker's with %v", e)
+		}
 		a.ready()
 	})
 	for _, c := range []struct {

@@ -109,7 +109,7 @@ func (s *session) reset(r *pdu.TaskMgmt) {
 		}
 		return true
 	}, func() {
-		unit.Reset(s.nexus)
+		unit.Reset(nil) // SAM-5 section 6.3.3: every nexus gets a unit attention, that of the asker too
 		if !cold {
 			return
 		}
