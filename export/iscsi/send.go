@@ -147,7 +147,7 @@ func (s *session) flushWriter() {
 		s.kill(err)
 		return
 	}
-	s.flushed.Store(int64(time.Since(s.started)))
+	s.flushed.Store(int64(time.Since(s.conn.life.started)))
 }
 
 // numbers are the serial numbers of what is sent next; with status it takes a StatSN.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"elstore/export/iscsi/login"
 	"elstore/export/iscsi/pdu"
@@ -37,9 +36,7 @@ type session struct {
 	early  []early // commands beyond a gap, by CmdSN
 
 	expCmdSN, maxCmdSN atomic.Uint32 // changed by the reader, and by the sender
-	received           atomic.Int64  // when something came last, in nanoseconds since start
-	flushed            atomic.Int64  // when the sender got something off last
-	started            time.Time
+	flushed            atomic.Int64  // when the sender got something off last, in nanoseconds of conn.life
 
 	// sender
 	writer  *pdu.Writer
@@ -63,7 +60,8 @@ type session struct {
 	ordered    int // tasks with the attribute ORDERED
 	immediates int // tasks that came as immediate commands
 	workers    int
-	granted    int64 // bytes
+	granted    int64 // bytes that tasks have reserved
+	charged    int64 // bytes that came unasked
 	pending    taskQueue
 	blocked    taskQueue
 	ready      taskQueue
@@ -74,7 +72,6 @@ type session struct {
 func newSession(c *conn, r login.Result) *session {
 	s := &session{
 		server: c.server, conn: c, result: r, gone: make(chan struct{}), tasks: make(map[uint32]*task),
-		started: time.Now(),
 		sending: true, // nobody sends before the login is over
 	}
 	s.eased = sync.NewCond(&s.mu)
