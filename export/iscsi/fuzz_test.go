@@ -1,7 +1,9 @@
 package iscsi
 
 import (
+	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -37,7 +39,7 @@ func FuzzConn(f *testing.F) {
 		p.login()
 		_ = ours.SetWriteDeadline(time.Now().Add(10 * time.Second))
 		if _, err := ours.Write(stream); err != nil {
-			if e, ok := err.(net.Error); ok && e.Timeout() {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatal("the target takes nothing any more")
 			}
 		}

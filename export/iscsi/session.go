@@ -26,6 +26,7 @@ type session struct {
 	result     login.Result
 	tsih       uint16
 	gone       chan struct{} // closed when nothing is left of it
+	rest       func()        // s.sendRest, the same
 	work       func()        // s.worker: a method value is allocated, and go with a call too
 	send       func()        // s.sender, as a goroutine that ending waits for
 
@@ -50,6 +51,7 @@ type session struct {
 	sending bool
 	queue   []message
 	spare   []message  // what the sender had last
+	late    []message  // what the reader could not send without waiting
 	weight  int        // bytes that messages of the queue hold, but for those of tasks
 	load    int        // bytes that the answers of tasks in the queue have
 	eased   *sync.Cond // the queue got shorter
@@ -76,6 +78,7 @@ func newSession(c *conn, r login.Result) *session {
 	}
 	s.eased = sync.NewCond(&s.mu)
 	s.work = s.worker
+	s.rest = s.sendRest
 	s.send = func() {
 		defer s.running.Done()
 		s.sender()
