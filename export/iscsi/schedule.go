@@ -40,6 +40,10 @@ func (s *session) settle(t *task) {
 	s.enqueue(t)
 }
 
+// needsGrant reports whether a task has to wait its turn for memory. One that has its own must never do that: it
+// is what the others wait for.
+func (t *task) needsGrant() bool { return t.reserved == 0 && t.need() > 0 }
+
 // need is how many bytes a task has to be granted.
 func (t *task) need() int64 {
 	if t.offset < t.want {
@@ -52,7 +56,8 @@ func (t *task) need() int64 {
 func (s *session) runOrQueue(t *task) {
 	if s.isQuick(t) {
 		s.mu.Lock()
-		ok := t.aborted == notAborted && s.pending.len() == 0 && s.mayRun(t) && s.reserve(t)
+		ok := t.aborted == notAborted && (!t.needsGrant() || s.pending.len() == 0) &&
+			s.mayRun(t) && s.reserve(t)
 		s.mu.Unlock()
 		if ok && s.runNow(t) {
 			s.finish(t)
@@ -71,7 +76,7 @@ func (s *session) runOrQueue(t *task) {
 
 // enqueue puts a task behind those that wait for a grant, or where it goes on with one. s.mu is held.
 func (s *session) enqueue(t *task) {
-	if s.pending.len() > 0 || !s.reserve(t) {
+	if t.needsGrant() && (s.pending.len() > 0 || !s.reserve(t)) {
 		t.state = queued
 		s.pending.push(t)
 		return
@@ -102,10 +107,10 @@ func (s *session) launch(t *task) {
 // reserve grants a task the memory that it needs, or not. A session whose tasks have none gets it in any case:
 // so there is always one that ends and lets others go on. s.mu is held.
 func (s *session) reserve(t *task) bool {
-	n := t.need()
-	if t.reserved > 0 || n == 0 {
+	if !t.needsGrant() {
 		return true
 	}
+	n := t.need()
 	total := s.server.granted.Add(n)
 	if s.granted > 0 && (s.granted+n > s.server.cfg.SessionBytes || total > s.server.cfg.ServerBytes) {
 		s.server.granted.Add(-n)
