@@ -3,7 +3,6 @@ package iscsi
 import (
 	"bytes"
 	"maps"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -365,33 +364,47 @@ func TestServerThatIsFull(t *testing.T) {
 	}
 }
 
+// TestNothingIsLeftBehind closes a server with commands in every state. That goroutines are left fails a bubble.
 func TestNothingIsLeftBehind(t *testing.T) {
-	before := runtime.NumGoroutine()
-	for range 3 {
+	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
-		s.attach(AttachmentConfig{})
+		s.attach(AttachmentConfig{Shared: true})
+		g := newGate()
 		var peers []*peer
 		for i := range 8 {
 			p := newPeer(t, s.pipe())
 			p.isid[4] = byte(i)
-			s.target.open[0].cfg.Shared = true
 			peers = append(peers, p.login().ready())
+		}
+		s.disk.hold(g.pass)
+		for _, p := range peers {
 			p.start(read10(0, 64))
 			p.start(write10(0, 64, nil))
+			ordered := read10(0, 64)
+			ordered.attr = pdu.Ordered
+			p.start(ordered)
+			p.start(read10(0, 64))
+			p.manage(pdu.AbortTaskSet, pdu.ReservedTag, 0)
+			p.cmdSN++ // a gap
+			p.start(read10(0, 64))
 		}
-		if err := s.server.Close(); err != nil {
-			t.Fatal(err)
-		}
+		closed := make(chan error)
+		go func() { closed <- s.server.Close() }()
+		synctest.Wait()
 		for _, p := range peers {
 			p.closed()
 		}
-	}
-	for range 100 {
-		if runtime.NumGoroutine() <= before {
-			return
+		select {
+		case <-closed:
+			t.Error("Close returned, and commands are at the device")
+		default:
 		}
-		runtime.Gosched()
-	}
-	buf := make([]byte, 1<<16)
-	t.Errorf("%d goroutines, there were %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+		g.open()
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		if n := len(s.server.sessions()); n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+	})
 }

@@ -331,6 +331,7 @@ func TestTaskManagement(t *testing.T) {
 		itt := b.start(read10(0, 1))
 		<-g.arrived
 		a.manage(pdu.LogicalUnitReset, pdu.ReservedTag, 0)
+		a.nop() // it has been taken in
 		g.open()
 		if got := a.managed(); got != pdu.FunctionComplete {
 			t.Errorf("got %v", got)
