@@ -7,7 +7,7 @@ import (
 	"elstore/volume/fault"
 )
 
-// New says what volume is to be made.
+// NewVolume says what volume is to be made.
 type NewVolume struct {
 	ID       ID     // zero: a random one. One that is there already, of the same creator, is returned as it is
 	Meta     Meta   // Size is the virtual size in bytes; 0 only where content from outside has one

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"slices"
 
 	"elstore/volume/durable"
@@ -150,7 +151,7 @@ func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reserva
 func (s *Service) unmake(ctx context.Context, at *attached, id ID) bool {
 	err := purge(ctx, at.backend, id)
 	if err != nil {
-		s.cfg.Log.Error("volume of a failed set stays until the next start", "volume", id, "error", err)
+		s.cfg.Log.Error("volume of a failed set stays until the next start", slog.Any("volume", id), slog.Any("error", err))
 	}
 	s.mu.RLock()
 	e := s.index.all[id]

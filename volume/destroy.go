@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"elstore/volume/fault"
@@ -96,9 +97,9 @@ func (s *Service) Run(ctx context.Context, interval time.Duration) {
 			return
 		case <-tick.C:
 			if n, err := s.Sweep(ctx); err != nil {
-				s.cfg.Log.Warn("bin not swept", "error", err)
+				s.cfg.Log.Warn("bin not swept", slog.Any("error", err))
 			} else if n > 0 {
-				s.cfg.Log.Info("bin swept", "volumes", n)
+				s.cfg.Log.Info("bin swept", slog.Int("volumes", n))
 			}
 		}
 	}

@@ -190,7 +190,7 @@ func (j *Jobs) end(jb *job, result any, err error) {
 	}
 	j.mu.Unlock()
 	if kerr := j.keep(jb); kerr != nil {
-		j.cfg.Log.Error("job's end not remembered", "job", jb.ID, "error", kerr)
+		j.cfg.Log.Error("job's end not remembered", slog.String("job", jb.ID), slog.Any("error", kerr))
 	}
 	for _, o := range old {
 		j.forget(o)
@@ -330,7 +330,7 @@ func (j *Jobs) load() error {
 			err = json.Unmarshal(data, &jb.Job)
 		}
 		if err != nil || jobDir+"/"+jb.ID+".json" != name {
-			j.cfg.Log.Warn("remembered job can't be read", "file", name, "error", err)
+			j.cfg.Log.Warn("remembered job can't be read", slog.String("file", name), slog.Any("error", err))
 			continue
 		}
 		if jb.Ended == nil {

@@ -56,6 +56,8 @@ type Pool interface {
 	Bin() (retention time.Duration, keep bool)
 	// Account changes the use that counts against the limits, outside of a reservation.
 	Account(change Usage)
+	// Observe is Account for what was found to have changed without us.
+	Observe(change Usage)
 	// SetBase tells the bytes of base images, which count against max-total-size too.
 	SetBase(bytes int64)
 	// Unwell tells that the storage failed under an operation, so that the pool is checked again soon.

@@ -88,7 +88,7 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 	}
 	s.mu.Unlock()
 	for _, id := range doubles {
-		s.cfg.Log.Error("volume ignored: another pool holds the same id", "volume", id, "pool", p.Name())
+		s.cfg.Log.Error("volume ignored: another pool holds the same id", slog.Any("volume", id), slog.String("pool", p.Name()))
 	}
 	p.Account(use)
 	p.SetBase(b.BaseBytes())
@@ -176,13 +176,13 @@ func (s *Service) reconcile(ctx context.Context, at *attached, id ID) (int, erro
 		old := e.found
 		s.index.drop(e)
 		s.mu.Unlock()
-		at.pool.Account(Usage{}.with(old, -1))
+		at.pool.Observe(Usage{}.with(old, -1))
 		s.publish(EventLost, at, old)
 		return -1, nil
 	case !missing && e == nil:
 		s.index.put(&entry{id: id, pool: at}, f)
 		s.mu.Unlock()
-		at.pool.Account(Usage{}.with(f, 1))
+		at.pool.Observe(Usage{}.with(f, 1))
 		s.publish(EventFound, at, f)
 		return 1, nil
 	}
