@@ -46,6 +46,7 @@ type Events struct {
 	sequence int64          // of the last event
 	ring     [history]Event // the last ones, by Sequence modulo history
 	subs     map[*Subscription]struct{}
+	ended    bool
 }
 
 // NewEvents starts counting after start, which must be more than any revision handed out before.
@@ -78,6 +79,9 @@ func (ev *Events) Subscribe(since int64) *Subscription {
 		}
 	}
 	ev.subs[sub] = struct{}{}
+	if ev.ended {
+		ev.end(sub)
+	}
 	return sub
 }
 
@@ -86,6 +90,16 @@ func (s *Subscription) Close() {
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
 	s.events.end(s)
+}
+
+// End ends all subscriptions, those to come too: the server stops.
+func (ev *Events) End() {
+	ev.mu.Lock()
+	defer ev.mu.Unlock()
+	ev.ended = true
+	for s := range ev.subs {
+		ev.end(s)
+	}
 }
 
 func (ev *Events) end(s *Subscription) {

@@ -21,7 +21,7 @@ type Fetcher interface {
 type Inspector interface {
 	// Inspect tells the format and the virtual size of the image in f, or refuses it with ImageRefused: a
 	// format other than the one said ("" is any), a backing file, an external data file, encryption, damage, unknown features.
-	Inspect(f *os.File, format string) (Image, error)
+	Inspect(ctx context.Context, f *os.File, format string) (Image, error)
 }
 
 // Source is where an image from outside comes from: exactly one of Path, URL and Body.
@@ -65,17 +65,42 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 		}
 		defer f.Close()
 		steps := newSteps(p, 2)
-		if err := data.into(ctx, f, steps.next()); err != nil {
+		if err := s.arrive(ctx, at, data, f, steps.next()); err != nil {
 			return Meta{}, err
 		}
 		if err := src.Checksum.verify(ctx, f); err != nil {
 			return Meta{}, err
 		}
-		img, err := s.cfg.Inspect.Inspect(f, src.Format)
+		img, err := s.cfg.Inspect.Inspect(ctx, f, src.Format)
 		if err != nil {
 			return Meta{}, err
 		}
 		return s.adopt(ctx, at, st, n, img, src.Overlay, steps.next())
+	})
+}
+
+// roomStep is how much arrives between two looks at the file system's free space, in bytes.
+const roomStep = 64 << 20
+
+// arrive takes in data whose length nobody vouches for, and stops it before it eats the room that the pool keeps free.
+func (s *Service) arrive(ctx context.Context, at *attached, data arrival, f *os.File, p Progress) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	next := max(data.length, 0) + roomStep // what was announced is reserved
+	return data.into(ctx, f, func(done, total int64) {
+		if p != nil {
+			p(done, max(done, total))
+		}
+		if done < next {
+			return
+		}
+		next = done + roomStep
+		rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{Pool: at.pool.Name(), Write: roomStep}}, nil)
+		if err != nil {
+			stop(err)
+			return
+		}
+		rooms[0].Release()
 	})
 }
 

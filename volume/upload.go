@@ -114,7 +114,7 @@ func (s *Service) takeOver(ctx context.Context, h *handle, f *os.File, part Part
 	err := part.Checksum.verify(ctx, f)
 	var img Image
 	if err == nil {
-		img, err = s.cfg.Inspect.Inspect(f, part.Format)
+		img, err = s.cfg.Inspect.Inspect(ctx, f, part.Format)
 	}
 	m := h.found.Meta
 	if err == nil && img.Size > m.Size {
