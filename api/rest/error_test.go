@@ -310,30 +310,3 @@ func (s sink) Header() http.Header       { return s.header }
 func (sink) WriteHeader(int)             {}
 func (sink) Write(p []byte) (int, error) { return len(p), nil }
 func (sink) FlushError() error           { return nil }
-
-// A body that trickles in is given up on after bodyTimeout; a fake connection says what deadlines were set.
-func TestDecodeBoundsTheBodysTime(t *testing.T) {
-	d := &deadlines{ResponseWriter: httptest.NewRecorder()}
-	WithEcho(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		before := time.Now()
-		if _, err := Decode[struct{}](r); err != nil {
-			t.Error(err)
-		}
-		if len(d.set) != 2 || d.set[0].Sub(before) < bodyTimeout || d.set[0].Sub(before) > bodyTimeout+time.Minute || !d.set[1].IsZero() {
-			t.Errorf("deadlines %v", d.set)
-		}
-	})).ServeHTTP(d, post(`{}`))
-	if len(d.set) != 2 {
-		t.Errorf("deadlines %v", d.set)
-	}
-}
-
-type deadlines struct {
-	http.ResponseWriter
-	set []time.Time
-}
-
-func (d *deadlines) SetReadDeadline(t time.Time) error {
-	d.set = append(d.set, t)
-	return nil
-}
