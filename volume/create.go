@@ -94,10 +94,11 @@ func (s *Service) make(ctx context.Context, n *NewVolume, w Want, fill filler) (
 		return Volume{}, err
 	}
 	defer rooms[0].Release()
-	at, err := s.attachedPool(rooms[0].Pool())
+	at, err := s.enter(rooms[0].Pool())
 	if err != nil {
 		return Volume{}, err
 	}
+	defer at.busy.Done()
 	st, m, err := s.stage(ctx, at, n, fill)
 	if err != nil {
 		return Volume{}, err
@@ -123,16 +124,6 @@ func (s *Service) already(ctx context.Context, n *NewVolume) (Volume, bool, erro
 	}
 	v, err := s.Get(ctx, n.ID, nil)
 	return v, err == nil, err
-}
-
-func (s *Service) attachedPool(name string) (*attached, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	at := s.pools[name]
-	if at == nil || at.gone {
-		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s is not there now", name)
-	}
-	return at, nil
 }
 
 // stage makes the content of a new volume beside its place. The caller discards or commits it.

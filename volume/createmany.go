@@ -101,9 +101,10 @@ func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reserva
 	journal := setJournal{Volumes: map[string][]ID{}}
 	for i := range list {
 		n := &list[i]
-		if places[i], err = s.attachedPool(rooms[i].Pool()); err != nil {
+		if places[i], err = s.enter(rooms[i].Pool()); err != nil {
 			return nil, err
 		}
+		defer places[i].busy.Done()
 		stages[i], metas[i], err = s.stage(ctx, places[i], n, func(ctx context.Context, _ *attached, st Stage) (Meta, error) {
 			return st.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc})
 		})

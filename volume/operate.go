@@ -31,6 +31,14 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 	if err != nil {
 		return err
 	}
+	at, err := s.enter(e.pool.pool.Name())
+	if err != nil {
+		return err
+	}
+	if at != e.pool {
+		at.busy.Done()
+		return fault.Errorf(fault.PoolUnavailable, "pool %s went and came back at this moment; try again", at.pool.Name())
+	}
 	s.mu.Lock()
 	e.op = op.Purpose
 	s.mu.Unlock()
@@ -38,6 +46,7 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 		s.mu.Lock()
 		e.op = ""
 		s.mu.Unlock()
+		e.pool.busy.Done()
 	}()
 	lockCtx, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, errLockWait)
 	defer cancel()
@@ -84,6 +93,18 @@ func (s *Service) lock(ctx context.Context, id ID) (func(), error) {
 	return nil, fault.Errorf(fault.VolumeAlreadyLocked, "volume %s is locked by %s; try again when that has ended", id, op)
 }
 
+// enter joins the operations that touch a pool: its backend stays open until busy.Done.
+func (s *Service) enter(pool string) (*attached, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	at := s.pools[pool]
+	if at == nil || at.gone {
+		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s is not there now", pool)
+	}
+	at.busy.Add(1)
+	return at, nil
+}
+
 // owned returns the entry of a volume that by may change.
 func (s *Service) owned(id ID, by Who) (*entry, error) {
 	s.mu.RLock()
@@ -92,8 +113,6 @@ func (s *Service) owned(id ID, by Who) (*entry, error) {
 	switch {
 	case e == nil, by != nil && e.found.Problem == nil && e.found.Meta.Private && e.found.Meta.Creator != *by:
 		return nil, notFound(id)
-	case e.pool.gone:
-		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s of volume %s is not there now", e.pool.pool.Name(), id)
 	case by != nil && e.found.Problem == nil && e.found.Meta.Creator != *by:
 		return nil, fault.Errorf(fault.NotAllowed, "volume %s belongs to somebody else; only its owner may change it", id)
 	}

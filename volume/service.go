@@ -43,7 +43,8 @@ type Service struct {
 type attached struct {
 	pool    Pool
 	backend Backend
-	gone    bool // guarded by Service.mu
+	gone    bool           // guarded by Service.mu
+	busy    sync.WaitGroup // operations that touch it; joined under Service.mu, and not once it is gone
 }
 
 // New returns a Service without pools.
@@ -97,13 +98,17 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 }
 
 // RemovePool makes a pool's volumes unavailable, not forgotten: they stay in lists as they were last known.
-// Operations on them fail from now on; the caller closes the backend after those that run have ended.
+// Operations on them fail from now on. It waits for those that run, so that the caller can close the backend.
 func (s *Service) RemovePool(name string) {
 	s.mu.Lock()
-	if at := s.pools[name]; at != nil {
+	at := s.pools[name]
+	if at != nil {
 		at.gone = true
 	}
 	s.mu.Unlock()
+	if at != nil {
+		at.busy.Wait()
+	}
 	s.cfg.Events.Publish(Event{Type: EventPool, Pool: name})
 }
 
@@ -119,13 +124,11 @@ func (s *Service) forget(pool string) {
 // Refresh looks at what stands in a pool now, and takes up volumes that came and lets go of those that went
 // without us. It returns how many of each.
 func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err error) {
-	s.mu.RLock()
-	at := s.pools[pool]
-	gone := at == nil || at.gone
-	s.mu.RUnlock()
-	if gone {
-		return 0, 0, fault.Errorf(fault.PoolNotFound, "no pool is named %s, or it is not there now", pool)
+	at, err := s.enter(pool)
+	if err != nil {
+		return 0, 0, err
 	}
+	defer at.busy.Done()
 	ids, err := at.backend.List(ctx)
 	if err != nil {
 		return 0, 0, err
