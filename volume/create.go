@@ -18,8 +18,8 @@ type NewVolume struct {
 // metadataRoom is what a new volume writes beside its data, in bytes: directory, meta.json, a qcow2's first tables.
 const metadataRoom = 256 << 10
 
-// check refuses what can't be a volume. Pure.
-func (n *NewVolume) check() error {
+// Check refuses what can't be a volume, a size of 0 excepted. Pure. Every call that makes volumes checks too.
+func (n *NewVolume) Check() error {
 	m := &n.Meta
 	if err := CheckName(m.Name); err != nil {
 		return err
@@ -32,7 +32,7 @@ func (n *NewVolume) check() error {
 	case m.Size < 0 || m.Size > MaxSize || m.Size%SectorSize != 0:
 		return fault.Errorf(fault.BadRequest, "size %d is not a multiple of %d bytes from %d to %d", m.Size, SectorSize, SectorSize, int64(MaxSize))
 	}
-	return nil
+	return checkExtra(m.Extra)
 }
 
 // want is the room that an empty volume needs.
@@ -51,7 +51,7 @@ func (s *Service) Create(ctx context.Context, n NewVolume, p Progress) (Volume, 
 	if n.Meta.Size == 0 {
 		return Volume{}, fault.Errorf(fault.BadRequest, "size 0 is not allowed: a volume has at least %d bytes", SectorSize)
 	}
-	if err := n.check(); err != nil {
+	if err := n.Check(); err != nil {
 		return Volume{}, err
 	}
 	return s.make(ctx, &n, n.want(), func(ctx context.Context, _ *attached, st Stage) (Meta, error) {

@@ -28,7 +28,7 @@ func (s *Service) CreateMany(ctx context.Context, list []NewVolume) ([]Volume, e
 		if n.Meta.Size == 0 {
 			return nil, fault.Errorf(fault.BadRequest, "size 0 is not allowed: a volume has at least %d bytes", SectorSize)
 		}
-		if err := n.check(); err != nil {
+		if err := n.Check(); err != nil {
 			return nil, err
 		}
 		if n.ID.IsZero() {

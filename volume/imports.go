@@ -39,7 +39,7 @@ type Source struct {
 // Import makes a volume of an image from outside. Without a size the volume gets the image's. It is in its place when it
 // is whole, inspected and its checksum right; until then nothing of it is to be seen.
 func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progress) (Volume, error) {
-	if err := n.check(); err != nil {
+	if err := n.Check(); err != nil {
 		return Volume{}, err
 	}
 	if s.cfg.Inspect == nil {

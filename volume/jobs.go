@@ -101,6 +101,16 @@ func NewJobs(cfg JobsConfig) (*Jobs, error) {
 // Start runs fn on a context that ends with Cancel or Stop. remember keeps the job across a restart: it is on disk when
 // Start returns.
 func (j *Jobs) Start(kind string, volumes []ID, owner Who, remember bool, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
+	return j.start(kind, volumes, owner, remember, j.slots, fn)
+}
+
+// Attend is Start for work that mostly waits for a client, such as an upload: it is never queued, and takes none of the
+// places of work that a slow client would hold from others.
+func (j *Jobs) Attend(kind string, volumes []ID, owner Who, remember bool, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
+	return j.start(kind, volumes, owner, remember, make(chan struct{}, 1), fn)
+}
+
+func (j *Jobs) start(kind string, volumes []ID, owner Who, remember bool, slots chan struct{}, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
 	ctx, cancel := context.WithCancelCause(j.base)
 	jb := &job{
 		Job:    Job{ID: strings.ToLower(rand.Text()), Kind: kind, State: Queued, Volumes: volumes, Owner: owner, Created: now()},
@@ -122,17 +132,17 @@ func (j *Jobs) Start(kind string, volumes []ID, owner Who, remember bool, fn fun
 	j.mu.Unlock()
 	go func() {
 		defer j.wg.Done()
-		result, err := j.run(ctx, jb, fn)
+		result, err := j.run(ctx, jb, slots, fn)
 		cancel(nil)
 		j.end(jb, result, err)
 	}()
 	return snapshot, nil
 }
 
-func (j *Jobs) run(ctx context.Context, jb *job, fn func(context.Context, Progress) (any, error)) (any, error) {
+func (j *Jobs) run(ctx context.Context, jb *job, slots chan struct{}, fn func(context.Context, Progress) (any, error)) (any, error) {
 	select {
-	case j.slots <- struct{}{}:
-		defer func() { <-j.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

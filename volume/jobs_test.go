@@ -206,3 +206,34 @@ func TestProgressNeverFalls(t *testing.T) {
 		t.Error("progress that nobody asked for")
 	}
 }
+
+// Clients that are slow to send may be many: work that needs a place still runs.
+func TestAttendTakesNoPlace(t *testing.T) {
+	j := newJobs(t, JobsConfig{Limit: 1})
+	release := make(chan struct{})
+	var slow []Job
+	for range 3 {
+		job, err := j.Attend("upload", nil, nil, false, func(ctx context.Context, _ Progress) (any, error) {
+			select {
+			case <-release:
+				return "sent", nil
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow = append(slow, job)
+	}
+	work := start(t, j, false, func(context.Context, Progress) (any, error) { return "worked", nil })
+	if got, err := j.Wait(t.Context(), work.ID); err != nil || got.State != Done {
+		t.Errorf("%+v, %v", got, err)
+	}
+	close(release)
+	for _, job := range slow {
+		if got, err := j.Wait(t.Context(), job.ID); err != nil || string(got.Result) != `"sent"` {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+}
