@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"elstore/api/rest"
-	"elstore/volume/fault"
 )
 
 // guarded keeps web pages out: a page that a browser on this network shows could otherwise talk to a server that
@@ -21,13 +20,12 @@ func guarded(allowedHosts []string, next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return rest.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		if host := plainHost(r.Host); !isLoopbackHost(host) && !allowed[host] && cameOverLoopback(r) {
-			return fault.Errorf(fault.CrossSite,
-				"the Host %q is foreign here; allowed is localhost, a loopback address or a host that the configuration allows", cut(host))
+			return rest.ForeignHost(host)
 		}
 		asking := *r
 		asking.Method = http.MethodPost // the protection lets reading pass; here reading works on the machine too
 		if protection.Check(&asking) != nil {
-			return fault.Errorf(fault.CrossSite, "a page of another site sent this; only the same origin and programs are answered")
+			return rest.ForeignSite()
 		}
 		next.ServeHTTP(w, r)
 		return nil

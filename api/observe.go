@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"elstore/api/rest"
-	"elstore/volume/fault"
 )
 
 // requestIDHeader is the header that names a request, in the caller's words or ours.
@@ -75,7 +74,8 @@ func logged(log *slog.Logger, next http.Handler) http.Handler {
 				attrs = append(attrs, slog.String("path", cut(r.URL.EscapedPath())))
 			}
 			if err := rest.Failure(r.Context()); err != nil {
-				attrs = append(attrs, slog.String("code", string(fault.CodeOf(err))), slog.String("error", err.Error()))
+				code, _ := rest.Describe(err)
+				attrs = append(attrs, slog.String("code", string(code)), slog.String("error", err.Error()))
 			}
 			if !whole {
 				attrs = append(attrs, slog.Bool("broken_off", true))
@@ -119,4 +119,13 @@ func recovered(log *slog.Logger, next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// cut shortens what stands in the log. An escaped path is plain ASCII.
+func cut(s string) string {
+	const most = 100
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
 }

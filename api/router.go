@@ -10,7 +10,6 @@ import (
 	"github.com/gorilla/mux"
 
 	"elstore/api/rest"
-	"elstore/volume/fault"
 )
 
 // versions are the paths of the API that is served; they mean the same.
@@ -123,13 +122,13 @@ func dispatch(pattern string, methods map[string]rest.Handler) rest.Handler {
 // notFound is the error of a path that nothing is at.
 func notFound(_ http.ResponseWriter, r *http.Request) error {
 	path := r.URL.EscapedPath()
-	if rest, ok := strings.CutPrefix(path, "/api"); ok && (rest == "" || rest[0] == '/') {
-		version, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+	if below, ok := strings.CutPrefix(path, "/api"); ok && (below == "" || below[0] == '/') {
+		version, _, _ := strings.Cut(strings.TrimPrefix(below, "/"), "/")
 		if !slices.Contains(versions, "/api/"+version) {
-			return fault.Errorf(fault.NoSuchVersion, "the API version %q is not served; served are %s", cut(version), served)
+			return rest.NoSuchVersion(version, served)
 		}
 	}
-	return fault.Errorf(fault.NoSuchPath, "nothing is at the path %s; the API is at %s", cut(path), served)
+	return rest.NoSuchPath(path, served)
 }
 
 // wrongMethod answers for the routes that Config.Mount added: those of Config.Routes know their methods.
@@ -146,13 +145,4 @@ func wrongMethod(router *mux.Router) rest.Handler {
 		}
 		return rest.MethodNotAllowed(r.Method, allowed...)
 	}
-}
-
-// cut shortens what stands in a message. An escaped path is plain ASCII.
-func cut(s string) string {
-	const most = 100
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"elstore/api/rest"
-	"elstore/volume/fault"
 )
 
 // Limits on a connection. There is no limit on a whole request or answer: an upload may take hours, and so may the
@@ -84,7 +83,7 @@ func (s *Server) stop(ctx context.Context, server *http.Server, abort context.Ca
 	if server.Shutdown(gentle) == nil {
 		return
 	}
-	abort(fault.Errorf(fault.ShuttingDown, "the server is stopping"))
+	abort(rest.ServerStopping())
 	last, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if server.Shutdown(last) != nil {

@@ -121,17 +121,3 @@ func retryAfter(err error) string {
 	}
 	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }
-
-// wrongMethod is the error of a path that answers other methods.
-type wrongMethod struct{ allowed []string }
-
-// MethodNotAllowed returns the error for a method that the path does not answer; allowed are those it does.
-func MethodNotAllowed(method string, allowed ...string) error {
-	return &fault.Error{
-		Code: fault.MethodNotAllowed,
-		Msg:  fmt.Sprintf("%s is not allowed here; allowed is %s", shorten(method), strings.Join(allowed, ", ")),
-		Err:  &wrongMethod{allowed},
-	}
-}
-
-func (e *wrongMethod) Error() string { return "allowed is " + strings.Join(e.allowed, ", ") }
