@@ -1,0 +1,180 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"elstore/volume"
+	"elstore/volume/fault"
+	"elstore/volume/qemu"
+)
+
+// Config says which directory is a pool and how it is kept.
+type Config struct {
+	Dir      string       // the pool's directory
+	Unique   bool         // each volume is a btrfs subvolume or a ZFS dataset of its own
+	Shared   bool         // other servers use the pool at the same time
+	Tool     *qemu.Tool   // nil: the pool keeps raw volumes and ISO images only
+	ServerID string       // named in .ignore files, for people
+	Log      *slog.Logger // nil: nothing is logged
+
+	step step // see dir
+}
+
+// Backend keeps the volumes of one pool.
+type Backend struct {
+	cfg   Config
+	pool  *dir
+	self  mark // of this process, to be filled in
+	caps  volume.Caps
+	maker maker
+	locks locks
+	bases bases
+}
+
+var _ volume.Backend = (*Backend)(nil)
+
+// Open opens a pool, which must be writable. What a crash left behind is there until Scan. The error says why the
+// directory can't be a pool of that kind.
+func Open(ctx context.Context, cfg Config) (*Backend, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	name, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fault.New(fault.PoolUnavailable, "open pool", err)
+	}
+	pool, err := openDir(name, cfg.step)
+	if err != nil {
+		return nil, &fault.Error{Code: fault.PoolUnavailable, Msg: "the pool's directory can't be opened: " + reason(err), Err: err}
+	}
+	b := &Backend{cfg: cfg, pool: pool, self: whoami(cfg.ServerID)}
+	if err := b.probe(ctx); err != nil {
+		pool.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// probe finds out what the pool's file system can do.
+func (b *Backend) probe(ctx context.Context) error {
+	b.caps.Formats = []volume.Format{volume.Raw, volume.ISO}
+	if b.cfg.Tool != nil {
+		b.caps.Formats = []volume.Format{volume.Raw, volume.QCOW2, volume.ISO}
+	}
+	reflink, err := b.pool.probeReflink()
+	if err != nil {
+		return err
+	}
+	b.caps.Reflink = reflink
+	b.maker = plain{}
+	if b.cfg.Unique {
+		b.maker, err = probeUnique(ctx, b.pool)
+	}
+	return err
+}
+
+// Caps says what the pool's storage can do.
+func (b *Backend) Caps() volume.Caps { return b.caps }
+
+// BaseBytes returns the bytes of all base images' files.
+func (b *Backend) BaseBytes() int64 { return b.bases.bytes() }
+
+// Close closes the pool's directory.
+func (b *Backend) Close() error {
+	b.pool.close()
+	return nil
+}
+
+// volumes lists the volumes' directories that stand in the directory in, "." or the bin, those without meta.json too.
+func (b *Backend) volumes(in string) (map[volume.ID]string, error) {
+	found := map[volume.ID]string{}
+	f, err := b.pool.root.Open(in)
+	if errors.Is(err, fs.ErrNotExist) && in != "." {
+		return found, nil
+	}
+	if err != nil {
+		return nil, fault.FromOS("list the pool", err)
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, fault.FromOS("list the pool", err)
+	}
+	for _, e := range entries {
+		if id, ok := parseVolumeName(e.Name()); ok && e.IsDir() {
+			found[id] = e.Name()
+		}
+	}
+	return found, nil
+}
+
+// List returns the ids of the complete volumes that stand in the pool.
+func (b *Backend) List(ctx context.Context) ([]volume.ID, error) {
+	names, err := b.volumes(".")
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]volume.ID, 0, len(names))
+	for id, name := range names {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if _, err := b.pool.root.Lstat(path.Join(name, metaName)); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// Load reads a volume that stands in the pool.
+func (b *Backend) Load(_ context.Context, id volume.ID) (volume.Found, error) {
+	d, err := b.pool.volume(".", id)
+	if missing(err) {
+		return volume.Found{}, fault.Errorf(fault.VolumeNotFound, "no volume %s: %w", id, fs.ErrNotExist)
+	}
+	if err != nil {
+		return volume.Found{}, fault.FromOS("open volume", err)
+	}
+	defer d.close()
+	return b.load(d, id, false)
+}
+
+// Stat asks the file system about a volume's image.
+func (b *Backend) Stat(id volume.ID, m volume.Meta) (volume.Stat, error) {
+	name := path.Join(volumeName(id), dataName(m.Format))
+	info, err := b.pool.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		info, err = b.pool.root.Lstat(path.Join(binName, name))
+	}
+	if err != nil {
+		return volume.Stat{}, fault.FromOS("stat the image", err)
+	}
+	return volume.Stat{OnDisk: allocated(info), Modified: info.ModTime().UTC()}, nil
+}
+
+// allocated returns the bytes of storage that a file takes.
+func allocated(info fs.FileInfo) int64 {
+	const block = 512 // the unit of st_blocks, whatever the file system's is
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * block
+	}
+	return info.Size()
+}
+
+// tool returns the Tool, or why there is none.
+func (b *Backend) tool() (*qemu.Tool, error) {
+	if b.cfg.Tool == nil {
+		return nil, fault.Errorf(fault.ImageToolMissing, "this server runs without qemu-img, and only raw volumes work without it")
+	}
+	return b.cfg.Tool, nil
+}
+
+// settleWait is how long a crashed server's children are waited for, which may still hold a volume's lock.
+const settleWait = 10 * time.Second

@@ -1,0 +1,168 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"elstore/volume"
+	"elstore/volume/fault"
+)
+
+// stage is a volume in the making, in a directory beside its place.
+type stage struct {
+	b      *Backend
+	id     volume.ID
+	d      *dir
+	lock   *os.File // of the directory, which becomes the volume's
+	filled *builder
+	done   bool // committed or discarded
+}
+
+var _ volume.Stage = (*stage)(nil)
+
+// Stage begins a volume. What a crash left of an earlier try is removed.
+func (b *Backend) Stage(ctx context.Context, id volume.ID) (volume.Stage, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := b.free(id); err != nil {
+		return nil, err
+	}
+	name := stageName(id)
+	if b.pool.has(name) {
+		if err := b.sweepStage(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	err := b.maker.make(ctx, b.pool, name)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, busy(id, "another operation that is making it")
+	}
+	if err != nil {
+		return nil, fault.FromOS("make the volume's directory", err)
+	}
+	s := &stage{b: b, id: id}
+	if s.d, err = b.pool.sub(name); err == nil {
+		if s.lock, err = s.d.openNew(lockName); err == nil {
+			err = flockNow(s.lock, unix.LOCK_EX)
+		}
+	}
+	if err == nil && !linked(s.lock) {
+		err = errHeld
+	}
+	if errors.Is(err, errHeld) || missing(err) { // another server's sweeper was faster than we
+		s.let()
+		return nil, busy(id, "another server that looks through the pool")
+	}
+	if err != nil {
+		s.Discard()
+		return nil, fault.FromOS("make the volume's directory", err)
+	}
+	return s, nil
+}
+
+// free reports by an error that the id is taken.
+func (b *Backend) free(id volume.ID) error {
+	for _, in := range []string{"", binName + "/"} {
+		if b.pool.has(in + volumeName(id)) {
+			return fault.Errorf(fault.VolumeExists, "volume %s is there already", id)
+		}
+	}
+	return nil
+}
+
+// Incoming makes a file for data that arrives.
+func (s *stage) Incoming() (*os.File, error) {
+	f, err := s.d.openNew(uploadName)
+	return f, fault.FromOS("make a file for the data", err)
+}
+
+// Fill makes the image.
+func (s *stage) Fill(ctx context.Context, m volume.Meta, c volume.Content) (volume.Meta, error) {
+	s.empty()
+	s.filled = &builder{
+		b: s.b, d: s.d, name: dataName(m.Format), meta: m, content: c, lock: s.lock, adopt: true,
+	}
+	m, err := s.filled.build(ctx)
+	if err != nil {
+		s.empty()
+	}
+	return m, err
+}
+
+// empty removes what an earlier Fill made.
+func (s *stage) empty() {
+	if s.filled == nil {
+		return
+	}
+	_ = s.d.remove(s.filled.name) // it goes with the stage
+	s.filled.release()
+	s.filled = nil
+}
+
+// Commit puts the volume in its place.
+func (s *stage) Commit(ctx context.Context, m volume.Meta) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case s.done || s.filled == nil:
+		return fault.Errorf(fault.InternalError, "volume %s was committed without an image", s.id)
+	case len(m.Encode()) > volume.MaxMeta:
+		return fault.Errorf(fault.BadRequest, "the attributes of volume %s take more than %d bytes", s.id, volume.MaxMeta)
+	}
+	if s.d.has(uploadName) {
+		if err := s.d.remove(uploadName); err != nil {
+			return err
+		}
+	}
+	if err := s.d.replace(metaName, m.Encode()); err != nil {
+		return err
+	}
+	if err := s.b.free(s.id); err != nil {
+		return err
+	}
+	name, place := stageName(s.id), volumeName(s.id)
+	err := s.b.pool.rename(name, place)
+	if errors.Is(err, fs.ErrExist) {
+		return fault.Errorf(fault.VolumeExists, "volume %s is there already", s.id)
+	}
+	if err != nil {
+		if !s.b.pool.has(name) && s.b.pool.rename(place, name) != nil && !s.b.pool.has(name) {
+			s.b.cfg.Log.Error("volume in place that was not made durable", "volume", s.id, "error", err)
+		}
+		return err
+	}
+	s.b.bases.uses(s.id, m.Base)
+	s.filled.release()
+	s.let()
+	return nil
+}
+
+// Discard removes the volume if it is not in its place.
+func (s *stage) Discard() {
+	if s.done {
+		return
+	}
+	if s.filled != nil {
+		s.filled.release()
+	}
+	if err := s.b.maker.remove(context.Background(), s.b.pool, stageName(s.id)); err != nil {
+		s.b.cfg.Log.Warn("half-made volume left behind until the next start", "volume", s.id, "error", err)
+	}
+	s.let()
+}
+
+// let closes what the stage holds.
+func (s *stage) let() {
+	s.done = true
+	if s.lock != nil {
+		s.lock.Close() //nolint:errcheck,gosec // nothing was written
+	}
+	if s.d != nil {
+		s.d.close()
+	}
+}
