@@ -106,8 +106,11 @@ func TestOtherSites(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, do := range [][3]string{
-				{"POST", "/api/v1.0/echo", `{"name":"n"}`}, {"GET", "/api/v1.0/jobs", ""}, {"DELETE", "/api/v1.0/jobs/1", ""},
-				{"OPTIONS", "/api/v1.0/echo", ""}, {"GET", "/", ""},
+				{"POST", "/api/v1.0/echo", `{"name":"n"}`},
+				{"GET", "/api/v1.0/jobs", ""},
+				{"DELETE", "/api/v1.0/jobs/1", ""},
+				{"OPTIONS", "/api/v1.0/echo", ""},
+				{"GET", "/", ""},
 			} {
 				resp, body := call(t, s, do[0], do[1], do[2], c.header...)
 				if !c.want {

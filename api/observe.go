@@ -61,28 +61,28 @@ func logged(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		route := ""
-		r = r.WithContext(context.WithValue(r.Context(), routeKey{}, &route))
+		ctx := context.WithValue(r.Context(), routeKey{}, &route)
 		rec := rest.Record(w)
 		whole := false
 		defer func() {
 			attrs := []slog.Attr{
 				slog.String("method", cut(r.Method)), slog.String("route", route), slog.Int("status", rec.Status()),
 				slog.Int64("bytes", rec.Bytes()), slog.Float64("duration_ms", float64(time.Since(began).Microseconds())/1000),
-				slog.String("request_id", rest.RequestID(r.Context())), slog.String("remote", r.RemoteAddr),
+				slog.String("request_id", rest.RequestID(ctx)), slog.String("remote", r.RemoteAddr),
 			}
 			if route == "" {
 				attrs = append(attrs, slog.String("path", cut(r.URL.EscapedPath())))
 			}
-			if err := rest.Failure(r.Context()); err != nil {
+			if err := rest.Failure(ctx); err != nil {
 				code, _ := rest.Describe(err)
 				attrs = append(attrs, slog.String("code", string(code)), slog.String("error", err.Error()))
 			}
 			if !whole {
 				attrs = append(attrs, slog.Bool("broken_off", true))
 			}
-			log.LogAttrs(r.Context(), level(r.Method, rec.Status(), whole), "request", attrs...)
+			log.LogAttrs(ctx, level(r.Method, rec.Status(), whole), "request", attrs...)
 		}()
-		next.ServeHTTP(rec, r)
+		next.ServeHTTP(rec, r.WithContext(ctx))
 		whole = true
 		if rec.Status() == 0 {
 			rec.WriteHeader(http.StatusOK) // as net/http does for a handler that wrote nothing
@@ -103,7 +103,7 @@ func level(method string, status int, whole bool) slog.Level {
 // recovered answers for a handler that panicked, and logs where it did.
 func recovered(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := rest.Record(w)
+		rec, ctx := rest.Record(w), r.Context()
 		defer func() {
 			p := recover()
 			if p == nil {
@@ -112,8 +112,8 @@ func recovered(log *slog.Logger, next http.Handler) http.Handler {
 			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
-			log.LogAttrs(r.Context(), slog.LevelError, "panic", slog.String("value", fmt.Sprint(p)),
-				slog.String("request_id", rest.RequestID(r.Context())), slog.String("stack", string(debug.Stack())))
+			log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("value", fmt.Sprint(p)),
+				slog.String("request_id", rest.RequestID(ctx)), slog.String("stack", string(debug.Stack())))
 			failed := rest.Handler(func(http.ResponseWriter, *http.Request) error { return fmt.Errorf("panic: %v", p) })
 			failed.ServeHTTP(rec, r)
 		}()

@@ -90,7 +90,7 @@ func Error(w http.ResponseWriter, r *http.Request, err error) {
 			h.Set("WWW-Authenticate", `Bearer realm="elstore"`)
 		}
 	case http.StatusMethodNotAllowed:
-		if m, ok := errors.AsType[*wrongMethod](err); ok {
+		if m, ok := errors.AsType[*methodError](err); ok {
 			h.Set("Allow", strings.Join(m.allowed, ", "))
 		}
 	}

@@ -93,11 +93,13 @@ func TestError(t *testing.T) {
 		},
 		"wrapped": {
 			fmt.Errorf("deep inside: %w", fault.Errorf(fault.PoolFull, "the pool is full")), 507,
-			map[string]any{"error": "the pool is full", "code": "PoolFull"}, nil,
+			map[string]any{"error": "the pool is full", "code": "PoolFull"},
+			nil,
 		},
 		"of an element": {
 			AtIndex(3, fault.Errorf(fault.BadRequest, "no")), 400,
-			map[string]any{"error": "no", "code": "BadRequest", "index": 3.0}, nil,
+			map[string]any{"error": "no", "code": "BadRequest", "index": 3.0},
+			nil,
 		},
 		"unavailable": {
 			fault.Errorf(fault.PoolUnavailable, "the pool is gone"), 503,
@@ -121,7 +123,8 @@ func TestError(t *testing.T) {
 		},
 		"cancelled": {
 			context.Canceled, 409,
-			map[string]any{"error": "the request was cancelled before it was done", "code": "JobCancelled"}, nil,
+			map[string]any{"error": "the request was cancelled before it was done", "code": "JobCancelled"},
+			nil,
 		},
 		"ours": {
 			errors.New("open /secret/path: nope"), 500,
@@ -136,14 +139,16 @@ func TestError(t *testing.T) {
 			map[string]any{
 				"error": "the server failed at this request; its log says why under request id id-1", "code": "InternalError",
 				"request_id": "id-1", "name": "n", "deep": map[string]any{"a": []any{1.0}}, "secret": "[redacted]",
-			}, nil,
+			},
+			nil,
 		},
 		"ours with a sentence": {
 			fault.Errorf(fault.VolumeCannotBeCreated, "qemu-img refused"), 500,
 			map[string]any{
 				"error": "qemu-img refused", "code": "VolumeCannotBeCreated",
 				"request_id": "id-1", "name": "n", "deep": map[string]any{"a": []any{1.0}}, "secret": "[redacted]",
-			}, nil,
+			},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

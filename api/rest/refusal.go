@@ -9,17 +9,17 @@ import (
 
 // The refusals that have nothing to do with what a call means: they are made before a handler is found.
 
-// wrongMethod is the error of a path that answers other methods.
-type wrongMethod struct{ allowed []string }
+// methodError is the error of a path that answers other methods.
+type methodError struct{ allowed []string }
 
-func (e *wrongMethod) Error() string { return "allowed is " + strings.Join(e.allowed, ", ") }
+func (e *methodError) Error() string { return "allowed is " + strings.Join(e.allowed, ", ") }
 
 // MethodNotAllowed returns the error for a method that the path does not answer; allowed are those it does.
 func MethodNotAllowed(method string, allowed ...string) error {
 	return &fault.Error{
 		Code: fault.MethodNotAllowed,
 		Msg:  fmt.Sprintf("%s is not allowed here; allowed is %s", shorten(method), strings.Join(allowed, ", ")),
-		Err:  &wrongMethod{allowed},
+		Err:  &methodError{allowed},
 	}
 }
 

@@ -113,7 +113,7 @@ func (c *Client) try(ctx context.Context, rawURL string, d *download) error {
 func (c *Client) proceed(ctx context.Context, rawURL string, d *download) (Body, error) {
 	if d.done > 0 && d.validator != "" {
 		body, err := c.open(ctx, rawURL, d.done, d.validator)
-		_, cant := errors.AsType[*cantResume](err)
+		_, cant := errors.AsType[*resumeError](err)
 		switch {
 		case err == nil && (body.Offset == 0 || d.continuedBy(body)):
 			return body, nil

@@ -148,31 +148,38 @@ func TestDownloadGoesOn(t *testing.T) {
 	}{
 		"once": {
 			flaky{content: content, breaks: []int{100_000}, header: tag, ranges: true},
-			content, []string{"", `bytes=100000- "v1"`},
+			content,
+			[]string{"", `bytes=100000- "v1"`},
 		},
 		"three times": {
 			flaky{content: content, breaks: []int{1000, 100_000, 50_000}, header: tag, ranges: true},
-			content, []string{"", `bytes=1000- "v1"`, `bytes=101000- "v1"`, `bytes=151000- "v1"`},
+			content,
+			[]string{"", `bytes=1000- "v1"`, `bytes=101000- "v1"`, `bytes=151000- "v1"`},
 		},
 		"by date": {
 			flaky{content: content, breaks: []int{100_000}, header: date, ranges: true},
-			content, []string{"", "bytes=100000- Mon, 02 Jan 2006 15:04:05 GMT"},
+			content,
+			[]string{"", "bytes=100000- Mon, 02 Jan 2006 15:04:05 GMT"},
 		},
 		"before the first byte": {
 			flaky{content: content, breaks: []int{0}, header: tag, ranges: true},
-			content, []string{"", ""},
+			content,
+			[]string{"", ""},
 		},
 		"nothing proves it is the same": {
 			flaky{content: content, breaks: []int{100_000}, ranges: true},
-			content, []string{"", ""},
+			content,
+			[]string{"", ""},
 		},
 		"weak tag": {
 			flaky{content: content, breaks: []int{100_000}, header: []string{"ETag", `W/"v1"`}, ranges: true},
-			content, []string{"", ""},
+			content,
+			[]string{"", ""},
 		},
 		"the server can't skip": {
 			flaky{content: content, breaks: []int{100_000}, header: tag},
-			content, []string{"", `bytes=100000- "v1"`},
+			content,
+			[]string{"", `bytes=100000- "v1"`},
 		},
 		"the content changed": {
 			flaky{content: content, breaks: []int{100_000}, header: tag, ranges: true, meddle: func(f *flaky, try int) {
@@ -180,7 +187,8 @@ func TestDownloadGoesOn(t *testing.T) {
 					f.content, f.header = other, []string{"ETag", `"v2"`}
 				}
 			}},
-			other, []string{"", `bytes=100000- "v1"`},
+			other,
+			[]string{"", `bytes=100000- "v1"`},
 		},
 		"the content changed and shrank": {
 			flaky{content: content, breaks: []int{100_000}, header: tag, ranges: true, meddle: func(f *flaky, try int) {
@@ -188,7 +196,8 @@ func TestDownloadGoesOn(t *testing.T) {
 					f.content, f.header = other[:50_000], []string{"ETag", `"v2"`}
 				}
 			}},
-			other[:50_000], []string{"", `bytes=100000- "v1"`},
+			other[:50_000],
+			[]string{"", `bytes=100000- "v1"`},
 		},
 		"the size changed under the same tag": {
 			flaky{content: content, breaks: []int{100_000}, header: tag, ranges: true, meddle: func(f *flaky, try int) {
@@ -196,7 +205,8 @@ func TestDownloadGoesOn(t *testing.T) {
 					f.content = other
 				}
 			}},
-			other, []string{"", `bytes=100000- "v1"`, ""},
+			other,
+			[]string{"", `bytes=100000- "v1"`, ""},
 		},
 		"shrunk under the same tag": {
 			flaky{content: content, breaks: []int{100_000}, header: tag, ranges: true, meddle: func(f *flaky, try int) {
@@ -204,7 +214,8 @@ func TestDownloadGoesOn(t *testing.T) {
 					f.content = other[:5000]
 				}
 			}},
-			other[:5000], []string{"", `bytes=100000- "v1"`, ""},
+			other[:5000],
+			[]string{"", `bytes=100000- "v1"`, ""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,13 +25,13 @@ func (b *broken) Error() string { return b.err.Error() }
 // Unwrap returns the failure.
 func (b *broken) Unwrap() error { return b.err }
 
-// cantResume is the error of a server that doesn't go on where it was asked to.
-type cantResume struct{ err error }
+// resumeError is the error of a server that doesn't go on where it was asked to.
+type resumeError struct{ err error }
 
-func (e *cantResume) Error() string { return e.err.Error() }
+func (e *resumeError) Error() string { return e.err.Error() }
 
 // Unwrap returns the failure.
-func (e *cantResume) Unwrap() error { return e.err }
+func (e *resumeError) Unwrap() error { return e.err }
 
 // stalled is the cause that cancels a request whose body brings nothing.
 type stalled struct{ after time.Duration }

@@ -127,11 +127,11 @@ func (c *Client) body(resp *http.Response, offset int64) (Body, error) {
 	case resp.StatusCode == http.StatusPartialContent && offset > 0:
 		first, total, ok := rangeOf(resp)
 		if !ok || first != offset {
-			return Body{}, &cantResume{fault.Errorf(fault.FetchFailed, "%s was asked to go on at byte %d and answered with another range", b.URL, offset)}
+			return Body{}, &resumeError{fault.Errorf(fault.FetchFailed, "%s was asked to go on at byte %d and answered with another range", b.URL, offset)}
 		}
 		b.Offset, b.Size = first, total
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && offset > 0:
-		return Body{}, &cantResume{fault.Errorf(fault.FetchFailed, "%s has no byte %d to go on at", b.URL, offset)}
+		return Body{}, &resumeError{fault.Errorf(fault.FetchFailed, "%s has no byte %d to go on at", b.URL, offset)}
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:
 		return Body{}, fault.Errorf(fault.FetchFailed, "%s answered with status %d where content is expected", b.URL, resp.StatusCode)
 	default:
