@@ -3,6 +3,7 @@ package file
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 
@@ -194,7 +195,7 @@ func (b *Backend) listBases() (map[string]int64, error) {
 		}
 		size, err := lookAtBase(d, name)
 		if err != nil {
-			b.cfg.Log.Warn("base image ignored", "pool", b.pool.path, "base", name, "error", err)
+			b.cfg.Log.Warn("base image ignored", slog.Any("pool", b.pool.path), slog.Any("base", name), slog.Any("error", err))
 			continue
 		}
 		there[name] = size

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"path"
 	"sync"
 	"time"
@@ -53,7 +54,7 @@ func (h *held) Restore(ctx context.Context) error {
 	}
 	// It counts no more. One that stays is removed by whoever has the lock next.
 	if err := h.d.remove(deletedName); err != nil {
-		h.b.cfg.Log.Warn("deletion mark left behind", "volume", h.id, "error", err)
+		h.b.cfg.Log.Warn("deletion mark left behind", slog.Any("volume", h.id), slog.Any("error", err))
 	}
 	return nil
 }
@@ -152,11 +153,11 @@ func (h *held) purged(ctx context.Context, grave string) {
 	h.gone = true
 	if base := h.b.bases.uses(h.id, ""); base != "" {
 		if err := h.b.dropBase(base); err != nil {
-			h.b.cfg.Log.Warn("base image left behind", "base", base, "error", err)
+			h.b.cfg.Log.Warn("base image left behind", slog.Any("base", base), slog.Any("error", err))
 		}
 	}
 	if err := h.b.maker.remove(context.WithoutCancel(ctx), h.b.pool, grave); err != nil {
-		h.b.cfg.Log.Error("purged volume left behind until the next start", "volume", h.id, "error", err)
+		h.b.cfg.Log.Error("purged volume left behind until the next start", slog.Any("volume", h.id), slog.Any("error", err))
 	}
 }
 

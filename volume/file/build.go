@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -68,7 +69,7 @@ func (u *builder) release() {
 	}
 	u.b.bases.unpin(u.pinned)
 	if err := u.b.dropBase(u.pinned); err != nil {
-		u.b.cfg.Log.Warn("base image left behind", "base", u.pinned, "error", err)
+		u.b.cfg.Log.Warn("base image left behind", slog.Any("base", u.pinned), slog.Any("error", err))
 	}
 	u.pinned = ""
 }
@@ -318,7 +319,7 @@ func (b *Backend) copyFile(ctx context.Context, d *dir, name, path string, alg v
 	if err != nil {
 		return fault.FromOS("make the image", err)
 	}
-	defer func() { to.Close() }() //nolint:errcheck // fsync tells
+	defer func() { to.Close() }() //nolint:errcheck,gosec // fsync tells
 	err = d.reflink(to, from)
 	if errors.Is(err, errNoReflink) {
 		program, byProgram := copiers[alg]

@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"elstore/volume"
@@ -55,7 +56,7 @@ func (h *held) Convert(ctx context.Context, m volume.Meta, to volume.Format, p v
 	// One that can't be removed now is found with the .ignore file.
 	if err := h.d.remove(dataName(m.Format)); err != nil {
 		h.torn = true
-		h.b.cfg.Log.Warn("old image left behind", "volume", h.id, "error", err)
+		h.b.cfg.Log.Warn("old image left behind", slog.Any("volume", h.id), slog.Any("error", err))
 	}
 	h.end()
 	total.end()
@@ -69,7 +70,7 @@ func (h *held) committed(before, after volume.Meta) {
 		return
 	}
 	if err := h.b.dropBase(before.Base); err != nil {
-		h.b.cfg.Log.Warn("base image left behind", "base", before.Base, "error", err)
+		h.b.cfg.Log.Warn("base image left behind", slog.Any("base", before.Base), slog.Any("error", err))
 	}
 }
 
@@ -93,7 +94,7 @@ func (h *held) Replace(ctx context.Context, m volume.Meta, c volume.Content) (vo
 		return m, err
 	}
 	if err := h.DropIncoming(); err != nil {
-		h.b.cfg.Log.Warn("upload left behind", "volume", h.id, "error", err)
+		h.b.cfg.Log.Warn("upload left behind", slog.Any("volume", h.id), slog.Any("error", err))
 	}
 	return m, nil
 }

@@ -30,11 +30,12 @@ func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.D
 		f.Close() //nolint:errcheck,gosec // nothing was written
 		return nil, fault.FromOS("open the image", err)
 	}
+	lock := h.lock // the device outlives h
 	h.b.locks.use(h.id)
-	h.b.locks.join(h.lock, nil)
+	h.b.locks.join(lock, nil)
 	d := &device{f: f, id: h.id, readonly: readonly, release: once(func() {
-		h.b.locks.part(h.lock)
-		h.b.locks.leave(h.id, h.lock)
+		h.b.locks.part(lock)
+		h.b.locks.leave(h.id, lock)
 	})}
 	d.size.Store(info.Size())
 	return d, nil

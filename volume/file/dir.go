@@ -49,7 +49,7 @@ func openDir(name string, s step) (*dir, error) {
 func newDir(root *os.Root, name string, s step) (*dir, error) {
 	fd, err := root.Open(".")
 	if err != nil {
-		root.Close() //nolint:errcheck,gosec // nothing was written
+		root.Close() //nolint:gosec // nothing was written
 		return nil, err
 	}
 	return &dir{root: root, fd: fd, path: name, step: s}, nil
@@ -80,7 +80,7 @@ func (d *dir) sub(name string) (*dir, error) {
 }
 
 func (d *dir) close() {
-	d.root.Close() //nolint:errcheck,gosec // nothing was written through it
+	d.root.Close() //nolint:gosec // nothing was written through it
 	d.fd.Close()   //nolint:errcheck,gosec // likewise
 }
 

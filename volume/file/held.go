@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -67,7 +68,7 @@ func (h *held) settle(ctx context.Context) {
 		err = h.b.settle(ctx, h.d, h.id, h.inBin, c, h.lock.file)
 	}
 	if err != nil {
-		h.b.cfg.Log.Error("volume not recovered", "volume", h.id, "error", err)
+		h.b.cfg.Log.Error("volume not recovered", slog.Any("volume", h.id), slog.Any("error", err))
 	}
 	h.broken = err
 }
@@ -106,7 +107,7 @@ func (h *held) end() {
 func (h *held) undone(err error) {
 	if err != nil && !h.torn {
 		h.torn, h.broken = true, err
-		h.b.cfg.Log.Error("failed change not undone yet", "volume", h.id, "error", err)
+		h.b.cfg.Log.Error("failed change not undone yet", slog.Any("volume", h.id), slog.Any("error", err))
 	}
 	h.end()
 }

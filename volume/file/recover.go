@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 
@@ -54,7 +55,7 @@ func (b *Backend) settle(ctx context.Context, d *dir, id volume.ID, inBin bool, 
 			return err
 		}
 	}
-	b.cfg.Log.Info("volume recovered", "volume", id, "operations", c.marks)
+	b.cfg.Log.Info("volume recovered", slog.Any("volume", id), slog.Any("operations", c.marks))
 	return nil
 }
 
@@ -137,9 +138,9 @@ func (b *Backend) repairLeaks(ctx context.Context, d *dir, id volume.ID, lock *o
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		b.cfg.Log.Warn("image not checked", "volume", id, "error", err)
+		b.cfg.Log.Warn("image not checked", slog.Any("volume", id), slog.Any("error", err))
 	case !r.OK():
-		b.cfg.Log.Error("image damaged", "volume", id, "corruptions", r.Corruptions, "errors", r.Errors)
+		b.cfg.Log.Error("image damaged", slog.Any("volume", id), slog.Any("corruptions", r.Corruptions), slog.Any("errors", r.Errors))
 	}
 	return nil
 }

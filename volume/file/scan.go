@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"path"
 	"runtime"
 	"slices"
@@ -228,7 +229,7 @@ func (b *Backend) settleOne(ctx context.Context, p place) (volume.Found, error) 
 	case err != nil:
 		return f, err
 	case serr != nil:
-		b.cfg.Log.Error("volume not recovered", "volume", p.id, "error", serr)
+		b.cfg.Log.Error("volume not recovered", slog.Any("volume", p.id), slog.Any("error", serr))
 		f.Problem = fault.Errorf(fault.VolumeDamaged, "volume %s was left behind by a crash and can't be recovered: %w", p.id, serr)
 	case !ok:
 		f.Problem = busy(p.id, d.holder())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +60,7 @@ func (b *Backend) Stage(ctx context.Context, id volume.ID) (volume.Stage, error)
 		return nil, busy(id, "another server that looks through the pool")
 	}
 	if err != nil {
-		s.Discard()
+		s.Discard() //nolint:contextcheck // cleaning up goes on when the context ended
 		return nil, fault.FromOS("make the volume's directory", err)
 	}
 	return s, nil
@@ -132,7 +133,7 @@ func (s *stage) Commit(ctx context.Context, m volume.Meta) error {
 	}
 	if err != nil {
 		if !s.b.pool.has(name) && s.b.pool.rename(place, name) != nil && !s.b.pool.has(name) {
-			s.b.cfg.Log.Error("volume in place that was not made durable", "volume", s.id, "error", err)
+			s.b.cfg.Log.Error("volume in place that was not made durable", slog.Any("volume", s.id), slog.Any("error", err))
 		}
 		return err
 	}
@@ -151,7 +152,7 @@ func (s *stage) Discard() {
 		s.filled.release()
 	}
 	if err := s.b.maker.remove(context.Background(), s.b.pool, stageName(s.id)); err != nil {
-		s.b.cfg.Log.Warn("half-made volume left behind until the next start", "volume", s.id, "error", err)
+		s.b.cfg.Log.Warn("half-made volume left behind until the next start", slog.Any("volume", s.id), slog.Any("error", err))
 	}
 	s.let()
 }

@@ -17,7 +17,7 @@ func probeUnique(ctx context.Context, pool *dir) (maker, error) {
 	if err := unix.Fstatfs(int(pool.fd.Fd()), &st); err != nil {
 		return nil, fault.New(fault.PoolUnavailable, "look at the pool's file system", err)
 	}
-	if uint32(st.Type) != unix.BTRFS_SUPER_MAGIC { //nolint:gosec,unconvert // its type differs between architectures
+	if uint32(st.Type) != unix.BTRFS_SUPER_MAGIC {
 		return nil, fault.Errorf(fault.PoolUnavailable,
 			`file-system "unique" needs btrfs, and the pool lies on a file system of type %#x; use "default"`, st.Type)
 	}
