@@ -95,23 +95,24 @@ func (s *Service) alreadyAll(ctx context.Context, list []NewVolume) ([]Volume, b
 }
 
 func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reservation) (_ []Volume, err error) {
-	places := make([]*attached, len(list))
-	stages := make([]Stage, len(list))
+	set := make([]*making, len(list))
 	metas := make([]Meta, len(list))
 	journal := setJournal{Volumes: map[string][]ID{}}
 	for i := range list {
 		n := &list[i]
-		if places[i], err = s.enter(rooms[i].Pool()); err != nil {
+		at, err := s.enter(rooms[i].Pool())
+		if err != nil {
 			return nil, err
 		}
-		defer places[i].busy.Done()
-		stages[i], metas[i], err = s.stage(ctx, places[i], n, func(ctx context.Context, _ *attached, st Stage) (Meta, error) {
-			return st.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc})
+		defer at.busy.Done()
+		set[i] = &making{at: at, rooms: rooms[i : i+1], bytes: []int64{n.Meta.Size}}
+		defer set[i].discard()
+		metas[i], err = s.stage(ctx, set[i], n, func(ctx context.Context, mk *making) (Meta, error) {
+			return mk.stage.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc})
 		})
 		if err != nil {
 			return nil, err
 		}
-		defer stages[i].Discard()
 		journal.Volumes[rooms[i].Pool()] = append(journal.Volumes[rooms[i].Pool()], n.ID)
 	}
 	name, err := s.writeSet(journal)
@@ -120,7 +121,7 @@ func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reserva
 	}
 	made := 0
 	for made < len(list) {
-		if err = s.commit(ctx, places[made], list[made].ID, stages[made], metas[made], rooms[made]); err != nil {
+		if err = s.commit(ctx, list[made].ID, set[made], metas[made]); err != nil {
 			break
 		}
 		made++
@@ -132,7 +133,7 @@ func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reserva
 	if err != nil {
 		undone := true
 		for i := range made {
-			undone = s.unmake(context.WithoutCancel(ctx), places[i], list[i].ID) && undone
+			undone = s.unmake(context.WithoutCancel(ctx), set[i].at, list[i].ID) && undone
 		}
 		if undone {
 			_ = s.dropSet(name)

@@ -58,14 +58,14 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 	defer data.close()
 	// Only the arrival is known yet; what the image itself needs is reserved when it has been seen.
 	w := Want{Pool: n.Pool, Volumes: 1, Size: n.Meta.Size, Bytes: n.Meta.Size, Write: max(data.length, 0) + metadataRoom, Format: n.Meta.Format}
-	return s.make(ctx, &n, w, func(ctx context.Context, at *attached, st Stage) (Meta, error) {
-		f, err := st.Incoming()
+	return s.make(ctx, &n, w, func(ctx context.Context, mk *making) (Meta, error) {
+		f, err := mk.stage.Incoming()
 		if err != nil {
 			return Meta{}, err
 		}
 		defer f.Close()
 		steps := newSteps(p, 2)
-		if err := s.arrive(ctx, at, data, f, steps.next()); err != nil {
+		if err := s.arrive(ctx, mk.at, data, f, steps.next()); err != nil {
 			return Meta{}, err
 		}
 		if err := src.Checksum.verify(ctx, f); err != nil {
@@ -75,7 +75,7 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 		if err != nil {
 			return Meta{}, err
 		}
-		return s.adopt(ctx, at, st, n, img, src.Overlay, steps.next())
+		return s.adopt(ctx, mk, n, img, src.Overlay, steps.next())
 	})
 }
 
@@ -105,30 +105,30 @@ func (s *Service) arrive(ctx context.Context, at *attached, data arrival, f *os.
 }
 
 // adopt makes a stage's content of an image that has arrived and was found good.
-func (s *Service) adopt(ctx context.Context, at *attached, st Stage, n NewVolume, img Image, overlay bool, p Progress) (Meta, error) {
+func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image, overlay bool, p Progress) (Meta, error) {
 	img.Owned = true
-	grown := n.Meta.Size
+	reserved := n.Meta.Size
 	img.Size = (img.Size + SectorSize - 1) / SectorSize * SectorSize
 	switch {
 	case n.Meta.Size == 0:
-		n.Meta.Size, grown = img.Size, 0
+		n.Meta.Size = img.Size
 	case n.Meta.Size < img.Size:
 		return Meta{}, fault.Errorf(fault.VolumeDimensionNotUpdatable,
 			"the image has %d bytes and doesn't fit into %d; leave size out or make it larger", img.Size, n.Meta.Size)
 	}
+	bytes := n.Meta.Size - reserved
+	base := int64(0) // of a base image, which counts by itself as soon as it is there
+	if overlay {
+		base = img.OnDisk
+	}
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
-		Pool: at.pool.Name(), Size: n.Meta.Size, Bytes: n.Meta.Size - grown, Write: img.OnDisk + metadataRoom, Format: n.Meta.Format,
+		Pool: mk.at.pool.Name(), Size: n.Meta.Size, Bytes: bytes + base, Write: img.OnDisk + metadataRoom, Format: n.Meta.Format,
 	}}, s.emptyOldest)
 	if err != nil {
 		return Meta{}, err
 	}
-	defer rooms[0].Release()
-	m, err := st.Fill(ctx, n.Meta, Content{From: &img, Overlay: overlay, Alg: n.Meta.Alg, Progress: p})
-	if err != nil {
-		return Meta{}, err
-	}
-	at.pool.SetBase(at.backend.BaseBytes())
-	return m, nil
+	mk.rooms, mk.bytes = append(mk.rooms, rooms[0]), append(mk.bytes, bytes)
+	return mk.stage.Fill(ctx, n.Meta, Content{From: &img, Overlay: overlay, Alg: n.Meta.Alg, Progress: p})
 }
 
 // arrival is data on its way in.

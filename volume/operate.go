@@ -98,7 +98,10 @@ func (s *Service) enter(pool string) (*attached, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	at := s.pools[pool]
-	if at == nil || at.gone {
+	if at == nil {
+		return nil, fault.Errorf(fault.PoolNotFound, "no pool is named %.80q", pool)
+	}
+	if at.gone {
 		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s is not there now", pool)
 	}
 	at.busy.Add(1)

@@ -29,14 +29,14 @@ type Want struct {
 	Format  Format // a pool that can't keep it is not chosen
 }
 
-// Reservation is room that was taken and is not yet used. Its methods may be called once each, in any goroutine.
+// Reservation is room that was taken and is not yet used. Its methods may be called in any goroutine.
 type Reservation interface {
 	// Pool returns the name of the pool that was chosen.
 	Pool() string
 	// Keep turns the reservation into use: volumes and virtual bytes that count from now on, at most what was
 	// reserved. The bytes to write are free to others again, since the file system counts them itself now.
 	Keep(volumes int, bytes int64)
-	// Release gives back what was not kept. After Keep it does nothing, so that it can be deferred.
+	// Release gives back what was not kept. After Keep, or a second time, it does nothing, so that it can be deferred.
 	Release()
 }
 
