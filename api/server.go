@@ -22,73 +22,63 @@ const (
 	maxHeaderBytes    = 64 << 10
 )
 
-// DefaultGrace is how long requests may go on when the server stops.
-const DefaultGrace = 15 * time.Second
+// abortTime is how long requests that were told to end have for it.
+const abortTime = time.Second
 
-// Server serves a handler on listeners until it is told to stop.
+// Server serves a handler on any number of listeners until it is told to stop. Its methods may be called from
+// many goroutines at once.
 type Server struct {
-	Handler http.Handler  // from New
-	Log     *slog.Logger  // gets what net/http has to say; nil is slog.Default()
-	Grace   time.Duration // how long requests may go on after the stop; 0 is DefaultGrace
+	http     *http.Server
+	stopping func()
+	abort    context.CancelCauseFunc
 }
 
-// Serve accepts on every listener until ctx ends or a listener fails, and closes them. Then rest.Stopping tells
-// answers without an end to end, and the other requests have the grace to finish; after it their contexts end with
-// a fault of code ShuttingDown as the cause, and a second later their connections. Serve returns when all of that
-// is over: nil after ctx's end, else the listener's error. It may be called once.
-func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
-	log := s.Log
-	if log == nil {
-		log = slog.Default()
-	}
+// NewServer returns a server of handler, which New made. log gets what net/http has to say about connections.
+func NewServer(handler http.Handler, log *slog.Logger) *Server {
 	stopping := make(chan struct{})
-	requests, abort := context.WithCancelCause(rest.WithStopping(context.WithoutCancel(ctx), stopping))
-	defer abort(nil)
-	server := &http.Server{
-		Handler:           s.Handler,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return requests },
+	requests, abort := context.WithCancelCause(rest.WithStopping(context.Background(), stopping))
+	return &Server{
+		http: &http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: readHeaderTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeaderBytes,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			BaseContext:       func(net.Listener) context.Context { return requests },
+		},
+		stopping: sync.OnceFunc(func() { close(stopping) }),
+		abort:    abort,
 	}
-	failed := make(chan error, len(listeners))
-	var serving sync.WaitGroup
-	for _, l := range listeners {
-		serving.Go(func() {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("serve on %v: %w", l.Addr(), err)
-			}
-		})
-	}
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
-	close(stopping)
-	s.stop(context.WithoutCancel(ctx), server, abort)
-	serving.Wait()
-	return err
 }
 
-// stop ends what is running, gently first.
-func (s *Server) stop(ctx context.Context, server *http.Server, abort context.CancelCauseFunc) {
-	grace := s.Grace
-	if grace == 0 {
-		grace = DefaultGrace
+// Serve accepts connections on l until Shutdown or Close, after which it returns http.ErrServerClosed at once, or
+// until l fails. It closes l.
+func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
+
+// Shutdown stops the server: it closes the listeners, tells answers without an end to end (see rest.Stopping), and
+// waits for the others. When ctx ends before them, their contexts end with a fault of code ShuttingDown as the cause,
+// and a second later their connections are closed: then, and only then, it returns an error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopping()
+	err := s.http.Shutdown(ctx)
+	if err == nil {
+		s.abort(nil)
+		return nil
 	}
-	gentle, cancel := context.WithTimeout(ctx, grace)
+	s.abort(rest.ServerStopping())
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
-	if server.Shutdown(gentle) == nil {
-		return
+	if s.http.Shutdown(last) == nil {
+		return nil
 	}
-	abort(rest.ServerStopping())
-	last, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if server.Shutdown(last) != nil {
-		_ = server.Close()
-	}
+	return fmt.Errorf("requests were cut off: %w", errors.Join(err, s.http.Close()))
+}
+
+// Close closes the listeners and every connection at once.
+func (s *Server) Close() error {
+	s.stopping()
+	s.abort(rest.ServerStopping())
+	return s.http.Close()
 }
 
 // Listen listens on each of addrs, which are host:port; port 0 is any free one, and the listener's Addr says

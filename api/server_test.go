@@ -49,19 +49,29 @@ func (p *pipes) connect() net.Conn {
 	return here
 }
 
-// bubble runs a server of routes in a synctest bubble; stop begins its stop and returns what Serve did.
+// grace is how long the servers of the tests let requests go on.
+const grace = 15 * time.Second
+
+// bubble runs a server of routes in a synctest bubble; stop stops it and returns what Shutdown did.
 func bubble(t *testing.T, routes []rest.Route, test func(t *testing.T, p *pipes, stop func() error)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
 		quiet := slog.New(slog.DiscardHandler)
-		server := Server{Handler: New(Config{Log: quiet, Routes: routes}), Log: quiet}
+		server := NewServer(New(Config{Log: quiet, Routes: routes}), quiet)
 		listener := newPipes()
-		result := make(chan error, 1)
-		go func() { result <- server.Serve(ctx, listener) }()
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(listener) }()
 		stopped := false
-		stop := func() error { stopped = true; cancel(); return <-result }
+		stop := func() error {
+			stopped = true
+			ctx, cancel := context.WithTimeout(t.Context(), grace)
+			defer cancel()
+			err := server.Shutdown(ctx)
+			if got := <-served; !errors.Is(got, http.ErrServerClosed) {
+				t.Errorf("Serve returned %v", got)
+			}
+			return err
+		}
 		test(t, listener, stop)
 		if !stopped {
 			if err := stop(); err != nil {
@@ -296,7 +306,7 @@ func TestStopEndsWhatOutlastsTheGrace(t *testing.T) {
 				took := time.Since(began)
 				client.Wait()
 				<-time.After(time.Hour)
-				if err != nil || took < DefaultGrace || took > DefaultGrace+2*time.Second || !fault.Is(cause, fault.ShuttingDown) {
+				if (err == nil) != listens || took < grace || took > grace+2*time.Second || !fault.Is(cause, fault.ShuttingDown) {
 					t.Errorf("got %v after %v, the request ended by %v", err, took, cause)
 				}
 			})
@@ -304,19 +314,40 @@ func TestStopEndsWhatOutlastsTheGrace(t *testing.T) {
 	}
 }
 
-// brokenListener fails to accept.
-type brokenListener struct{ *pipes }
-
-func (brokenListener) Accept() (net.Conn, error) { return nil, errors.New("out of luck") }
-
-func TestServeEndsWithABrokenListener(t *testing.T) {
-	good := newPipes()
-	server := Server{Handler: New(Config{}), Log: slog.New(slog.DiscardHandler)}
-	err := server.Serve(t.Context(), good, brokenListener{newPipes()})
-	if err == nil || err.Error() != "serve on 127.0.0.1:80: out of luck" {
-		t.Errorf("got %v", err)
-	}
-	<-good.closed
+func TestCloseEndsEverythingAtOnce(t *testing.T) {
+	var cause error
+	route := rest.Route{Methods: []string{"POST"}, Path: "/work", Handler: func(_ http.ResponseWriter, r *http.Request) error {
+		<-r.Context().Done()
+		cause = context.Cause(r.Context())
+		return cause
+	}}
+	synctest.Test(t, func(t *testing.T) {
+		quiet := slog.New(slog.DiscardHandler)
+		server := NewServer(New(Config{Log: quiet, Routes: []rest.Route{route}}), quiet)
+		listener := newPipes()
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(listener) }()
+		conn := listener.connect()
+		send(t, conn, "POST /api/v1.0/work HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+		synctest.Wait()
+		began := time.Now()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Error(err)
+		}
+		if got := <-served; !errors.Is(got, http.ErrServerClosed) || time.Since(began) != 0 {
+			t.Errorf("got %v after %v", got, time.Since(began))
+		}
+		synctest.Wait()
+		if !fault.Is(cause, fault.ShuttingDown) {
+			t.Errorf("the request ended by %v", cause)
+		}
+		if err := server.Serve(newPipes()); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("served again: %v", err)
+		}
+	})
 }
 
 func TestListen(t *testing.T) {
@@ -390,11 +421,10 @@ func TestServeOverTCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	quiet := slog.New(slog.DiscardHandler)
-	server := Server{Handler: New(Config{Log: quiet, Routes: []rest.Route{route}}), Log: quiet}
-	result := make(chan error, 1)
-	go func() { result <- server.Serve(ctx, listeners...) }()
+	server := NewServer(New(Config{Log: quiet, Routes: []rest.Route{route}}), quiet)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listeners[0]) }()
 	transport := &http.Transport{}
 	for name, c := range map[string]struct {
 		header string
@@ -419,8 +449,10 @@ func TestServeOverTCP(t *testing.T) {
 		}
 	}
 	transport.CloseIdleConnections()
-	cancel()
-	if err := <-result; err != nil {
+	if err := server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
 	}
 }
