@@ -57,8 +57,9 @@ func NewEvents(start int64) *Events {
 // Subscription receives events until it is closed, or until its reader is so slow that events would be lost:
 // then C is closed and the reader has to read all state anew.
 type Subscription struct {
-	C    <-chan Event
-	Lost bool // events after the one that was asked for are forgotten: read all state anew
+	C     <-chan Event
+	Lost  bool  // events after the one that was asked for are forgotten: read all state anew
+	Since int64 // the sequence after which C's events begin
 
 	c      chan Event
 	events *Events
@@ -70,11 +71,12 @@ func (ev *Events) Subscribe(since int64) *Subscription {
 	ev.mu.Lock()
 	defer ev.mu.Unlock()
 	c := make(chan Event, history+64)
-	sub := &Subscription{C: c, c: c, events: ev}
+	sub := &Subscription{C: c, c: c, events: ev, Since: ev.sequence}
 	if since > 0 && since != ev.sequence {
 		oldest := max(ev.first, ev.sequence-history+1)
 		sub.Lost = since+1 < oldest || since > ev.sequence
-		for n := max(oldest, since+1); n <= ev.sequence; n++ {
+		sub.Since = min(max(oldest-1, since), ev.sequence)
+		for n := sub.Since + 1; n <= ev.sequence; n++ {
 			c <- ev.ring[n%history]
 		}
 	}
