@@ -25,11 +25,12 @@ func (p *Pool) openLedger(ctx context.Context) (*ledger, error) {
 		l = newLedger()
 	}
 	if _, known := l.Servers[p.shared.key]; !known {
-		// Somebody removed or spoilt the ledger. Whoever comes first begins it anew with what is in the directory.
-		p.made = tally{}
+		// Somebody removed or spoilt the ledger. Whoever comes first begins it anew with what is in the directory,
+		// and what the others had told before is in there.
+		p.made, p.told = p.made.minus(p.told), tally{}
 		if !l.Complete {
 			made, _ := l.others(p.shared.key)
-			l.Complete, l.Counts = true, p.seen().minus(made)
+			l.Complete, l.Counts, p.made = true, p.seen().minus(made), tally{}
 		}
 	}
 	p.othersUse, p.othersReserved = l.others(p.shared.key)
@@ -43,13 +44,15 @@ func (p *Pool) closeLedger(l *ledger) error {
 	}
 	p.set.mu.Lock()
 	l.Servers[p.shared.key] = entry{Holder: p.shared.self, Made: p.made, Reserved: p.reserved}
-	number := p.change
+	number, made := p.change, p.made
 	p.set.mu.Unlock()
 	if err := p.shared.end(l); err != nil {
 		return err
 	}
 	p.set.mu.Lock()
-	p.flushed = max(p.flushed, number)
+	if number >= p.flushed {
+		p.flushed, p.told = number, made
+	}
 	p.set.mu.Unlock()
 	return nil
 }

@@ -101,7 +101,7 @@ func (p *Pool) acquire(ctx context.Context) (err error) {
 	}
 	p.set.mu.Lock()
 	// The numbers of an earlier try don't count.
-	p.use, p.base, p.made, p.counted, p.heldBy = volume.Usage{}, 0, tally{}, false, Holder{}
+	p.use, p.base, p.made, p.told, p.counted, p.heldBy = volume.Usage{}, 0, tally{}, tally{}, false, Holder{}
 	p.root, p.storage, p.life, p.shared = root, storage, nil, nil
 	p.set.mu.Unlock()
 	if err := p.lock(ctx); err != nil {
@@ -167,8 +167,8 @@ func (p *Pool) giveBack() {
 func (s *Set) part(p *Pool) {
 	switch p.phase {
 	case found:
-		p.phase = leaving
-		s.work.Go(func() { s.finish(p) })
+		p.phase = gone
+		s.vanished = append(s.vanished, p)
 	case attaching:
 		p.phase = leaving
 		p.cancel()
@@ -195,11 +195,9 @@ func (s *Set) finish(p *Pool) {
 	s.mu.Lock()
 	p.phase = gone
 	s.arrange()
+	s.vanished = append(s.vanished, p)
 	s.mu.Unlock()
-	s.log.Info("pool gone", "pool", p.name, "path", p.path)
-	if s.cfg.Notify != nil {
-		s.cfg.Notify(p.name)
-	}
+	s.report()
 	s.hurry() // what lies at its place now can be attached
 }
 

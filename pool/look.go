@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -219,30 +220,34 @@ func (p *Pool) check() error {
 	return nil
 }
 
-// report logs and tells what changed about pools.
+// report logs and tells what changed about pools since it last did.
 func (s *Set) report() {
-	type news struct{ pool, path, reason string }
-	var list []news
 	s.mu.Lock()
+	vanished := s.vanished
+	s.vanished = nil
+	var changed []*Pool
+	var reasons []string
 	for _, p := range s.pools {
 		state := p.why()
-		if p.phase == attaching || p.phase == leaving {
-			continue
-		}
-		if said := "valid" + state; said != p.reported {
+		if said := "valid" + state; p.phase != attaching && p.phase != leaving && said != p.reported {
 			p.reported = said
-			list = append(list, news{p.name, p.path, state})
+			changed, reasons = append(changed, p), append(reasons, state)
 		}
 	}
 	s.mu.Unlock()
-	for _, n := range list {
-		if n.reason == "" {
-			s.log.Info("pool valid", "pool", n.pool, "path", n.path)
+	for _, p := range vanished {
+		s.log.Info("pool gone", "pool", p.name, "path", p.path)
+	}
+	for i, p := range changed {
+		if reasons[i] == "" {
+			s.log.Info("pool valid", "pool", p.name, "path", p.path)
 		} else {
-			s.log.Warn("pool not valid", "pool", n.pool, "path", n.path, "reason", n.reason)
+			s.log.Warn("pool not valid", "pool", p.name, "path", p.path, "reason", reasons[i])
 		}
-		if s.cfg.Notify != nil {
-			s.cfg.Notify(n.pool)
+	}
+	if s.cfg.Notify != nil {
+		for _, p := range slices.Concat(vanished, changed) {
+			s.cfg.Notify(p.name)
 		}
 	}
 }

@@ -38,6 +38,7 @@ type Pool struct {
 	// In a shared pool:
 	counted         bool  // the directory was counted, and what changes now is this server's doing
 	made            tally // what this server added to the use and took from it since
+	told            tally // made as the ledger last had it
 	othersUse       tally // the use without what this server made, as the ledger last said
 	othersReserved  tally
 	change, flushed int64 // numbers of this server's changes: the last one, and the last that the ledger has
@@ -136,8 +137,10 @@ func (p *Pool) why() string {
 		return "it is going out of use"
 	case p.reason != nil:
 		return p.reason.Error()
-	case p.phase != attached:
+	case p.phase == attaching:
 		return "its volumes are being read"
+	case p.phase == found:
+		return "it will be taken into use when what lay in its place is out of use"
 	}
 	return ""
 }

@@ -165,6 +165,16 @@ func (w *world) info(pool string) Info {
 	return Info{}
 }
 
+// valid reports whether a pool is there and valid.
+func (w *world) valid(pool string) bool {
+	for _, i := range w.Infos() {
+		if i.Name == pool {
+			return i.Valid
+		}
+	}
+	return false
+}
+
 // wantPool fails unless the pool is valid, or not valid for a reason that contains why.
 func (w *world) wantPool(pool, why string) {
 	w.t.Helper()
