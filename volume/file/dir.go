@@ -34,7 +34,7 @@ func (s step) ask(op, name string) error {
 	if s == nil {
 		return nil
 	}
-	return s(op, name)
+	return fault.FromOS(op+" "+path.Base(name), s(op, name))
 }
 
 // openDir opens a directory that the configuration names.
@@ -200,6 +200,14 @@ func (d *dir) rename(from, to string) error {
 		return err
 	}
 	return d.step.ask("renamed", to)
+}
+
+// move renames a directory, not durably. It replaces none.
+func (d *dir) move(from, to string) error {
+	if err := d.step.ask("move", from); err != nil {
+		return err
+	}
+	return d.root.Rename(from, to)
 }
 
 // exchange swaps two files in one moment, durably. exchanged is false where the file system can't, and then from replaced to
