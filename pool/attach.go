@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"time"
 
@@ -39,7 +40,7 @@ func (s *Set) begin(ctx context.Context, p *Pool) <-chan struct{} {
 		}
 		if err == nil {
 			s.detach(p)
-			p.giveBack()
+			p.giveBack(ctx)
 		}
 		s.finish(p)
 	})
@@ -78,7 +79,7 @@ func (p *Pool) attach(ctx context.Context) (caps volume.Caps, err error) {
 		}
 	}
 	if err != nil {
-		p.giveBack()
+		p.giveBack(ctx)
 	}
 	return caps, err
 }
@@ -96,7 +97,7 @@ func (p *Pool) acquire(ctx context.Context) (err error) {
 	}
 	storage, err := openStorage(root)
 	if err != nil {
-		root.Close()
+		_ = root.Close()
 		return err
 	}
 	p.set.mu.Lock()
@@ -105,8 +106,13 @@ func (p *Pool) acquire(ctx context.Context) (err error) {
 	p.root, p.storage, p.life, p.shared = root, storage, nil, nil
 	p.set.mu.Unlock()
 	if err := p.lock(ctx); err != nil {
-		p.giveBack()
+		p.giveBack(ctx)
 		return err
+	}
+	if dir, err := root.Stat("."); err == nil { // as it is before its volumes are read, with the lock's file
+		p.set.mu.Lock()
+		p.modified = dir.ModTime()
+		p.set.mu.Unlock()
 	}
 	return nil
 }
@@ -146,25 +152,25 @@ func (p *Pool) lock(ctx context.Context) error {
 	return nil
 }
 
-// giveBack ends the use of a pool's directory.
-func (p *Pool) giveBack() {
+// giveBack ends the use of a pool's directory, whether or not ctx has ended.
+func (p *Pool) giveBack(ctx context.Context) {
 	p.set.mu.Lock()
 	p.counted = false
 	p.set.mu.Unlock()
 	if p.shared != nil {
-		if err := p.shared.leave(context.Background()); err != nil { // it gives up by itself
-			p.set.log.Warn("pool left without telling the servers that share it", "pool", p.name, "error", err)
+		if err := p.shared.leave(context.WithoutCancel(ctx)); err != nil { // it gives up by itself
+			p.set.log.Warn("pool left without telling the servers that share it", slog.String("pool", p.name), slog.Any("error", err))
 		}
 	}
 	if p.life != nil {
 		p.life.release()
 	}
 	p.storage.close()
-	p.root.Close()
+	_ = p.root.Close()
 }
 
 // part begins to take a pool out of use. The caller holds mu.
-func (s *Set) part(p *Pool) {
+func (s *Set) part(ctx context.Context, p *Pool) {
 	switch p.phase {
 	case found:
 		p.phase = gone
@@ -177,7 +183,7 @@ func (s *Set) part(p *Pool) {
 		s.work.Go(func() {
 			p.quit()
 			s.detach(p)
-			p.giveBack()
+			p.giveBack(ctx)
 			s.finish(p)
 		})
 	case leaving, gone:

@@ -62,10 +62,11 @@ type lock struct {
 }
 
 // newLock returns a lock that is not taken yet. The file is opened by its path, since that is what the library
-// takes, never through a symbolic link, and checked against root once it is locked.
+// takes, never through a symbolic link, and checked against root once it is locked. It is opened for reading, so
+// that the file system can be made read-only; where locking needs more (NFS), the library opens it again.
 func newLock(root *os.Root, name string) *lock {
 	return &lock{root: root, name: name, file: flock.New(filepath.Join(root.Name(), name),
-		flock.SetFlag(os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK), flock.SetPermissions(0o600))}
+		flock.SetFlag(os.O_RDONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK), flock.SetPermissions(0o600))}
 }
 
 // try takes the lock if it is free.
@@ -91,7 +92,7 @@ func (l *lock) taken(ok bool, err error) (bool, error) {
 	case err != nil:
 		return false, fault.Errorf(fault.PoolUnavailable, "%s can't be locked: %s", l.name, cause(err))
 	case ok && !l.held():
-		l.file.Unlock()
+		_ = l.file.Unlock()
 		return false, fault.Errorf(fault.PoolUnavailable, "%s is not a regular file, or was replaced while it was locked", l.name)
 	}
 	return ok, nil
@@ -130,7 +131,7 @@ func (l *lock) write(data []byte) error {
 }
 
 // unlock gives the lock back. One that is not held stays so.
-func (l *lock) unlock() { l.file.Unlock() }
+func (l *lock) unlock() { _ = l.file.Unlock() }
 
 // holder reads who holds a lock. It is empty where the file doesn't say.
 func holder(root *os.Root, name string) Holder {

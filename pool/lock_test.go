@@ -31,12 +31,15 @@ func TestMain(m *testing.M) {
 
 // serve opens the pools, says so, and keeps a volume for every line it reads, answering with ok or the error.
 func serve(root string) error {
-	s, err := Open(context.Background(), Config{
+	s, err := New(Config{
 		Root: root, ServerID: "child",
 		Attach: func(context.Context, *Pool) (volume.Caps, error) {
 			return volume.Caps{Formats: []volume.Format{volume.Raw}}, nil
 		},
 	})
+	if err == nil {
+		err = s.Rescan(context.Background())
+	}
 	if err != nil {
 		return err
 	}

@@ -3,11 +3,13 @@ package pool
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,14 +31,14 @@ func (s *Set) look(ctx context.Context) (attaching []<-chan struct{}) {
 		return nil
 	}
 	s.notPools = sv.notPools
-	fresh := s.match(&sv)
+	fresh := s.match(ctx, &sv)
 	s.mu.Unlock()
 
 	for _, p := range s.inUse() {
 		err := p.check()
 		s.mu.Lock()
 		if errors.Is(err, errLockLost) {
-			s.part(p)
+			s.part(ctx, p)
 		} else if p.phase == attached && p.reason == nil {
 			p.reason = err
 		}
@@ -68,7 +70,7 @@ func (s *Set) survey() survey {
 			return sv
 		}
 		sv = discover(root)
-		root.Close()
+		_ = root.Close()
 		if !s.watcher.follow(s.root, sv.watch) {
 			break
 		}
@@ -78,7 +80,7 @@ func (s *Set) survey() survey {
 
 // match brings what is known in line with a survey: settings that changed take effect, pools that went are parted with, and
 // for those that came there are new Pools. It returns those that might be attached. The caller holds mu.
-func (s *Set) match(sv *survey) (fresh map[*Pool]bool) {
+func (s *Set) match(ctx context.Context, sv *survey) (fresh map[*Pool]bool) {
 	fresh = map[*Pool]bool{}
 	known := map[string]bool{}
 	there := map[string]*candidate{}
@@ -95,12 +97,12 @@ func (s *Set) match(sv *survey) (fresh map[*Pool]bool) {
 				p.reason = fault.Errorf(fault.PoolUnavailable, "its directory can't be searched: %s", cause(err))
 				known[p.rel] = true
 			} else {
-				s.part(p)
+				s.part(ctx, p)
 			}
 			continue
 		}
 		if c.dir != nil && !os.SameFile(p.dir, c.dir) || c.err == nil && p.differs(c) {
-			s.part(p)
+			s.part(ctx, p)
 			continue
 		}
 		known[p.rel] = true
@@ -217,6 +219,26 @@ func (p *Pool) check() error {
 	if p.life != nil && !p.life.held() || p.shared != nil && !p.shared.alive.held() {
 		return errLockLost
 	}
+	return p.tryWriting()
+}
+
+// tryWriting writes a little where the storage failed before: after an error some file systems refuse to be
+// written, and don't say so anywhere else.
+func (p *Pool) tryWriting() error {
+	p.set.mu.Lock()
+	suspect := p.suspect
+	p.suspect = false
+	p.set.mu.Unlock()
+	if !suspect {
+		return nil
+	}
+	now := time.Now()
+	if err := p.root.Chtimes(LockFile, now, now); err != nil {
+		p.set.mu.Lock()
+		p.suspect = true
+		p.set.mu.Unlock()
+		return fault.Errorf(fault.PoolUnavailable, "it can't be written: %s", cause(err))
+	}
 	return nil
 }
 
@@ -236,13 +258,13 @@ func (s *Set) report() {
 	}
 	s.mu.Unlock()
 	for _, p := range vanished {
-		s.log.Info("pool gone", "pool", p.name, "path", p.path)
+		s.log.Info("pool gone", slog.String("pool", p.name), slog.String("path", p.path))
 	}
 	for i, p := range changed {
 		if reasons[i] == "" {
-			s.log.Info("pool valid", "pool", p.name, "path", p.path)
+			s.log.Info("pool valid", slog.String("pool", p.name), slog.String("path", p.path))
 		} else {
-			s.log.Warn("pool not valid", "pool", p.name, "path", p.path, "reason", reasons[i])
+			s.log.Warn("pool not valid", slog.String("pool", p.name), slog.String("path", p.path), slog.String("reason", reasons[i]))
 		}
 	}
 	if s.cfg.Notify != nil {

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -24,6 +25,7 @@ type Pool struct {
 	phase    phase
 	reason   error  // why no new volumes are put here, or nil
 	heldBy   Holder // who holds it, if that is the reason
+	suspect  bool   // its storage failed, and was not seen to work since
 	caps     volume.Caps
 
 	root    *os.Root
@@ -115,7 +117,10 @@ func (p *Pool) SetBase(bytes int64) {
 
 // Unwell tells that the storage failed under an operation, so that the pool is checked again soon.
 func (p *Pool) Unwell(err error) {
-	p.set.log.Warn("storage failed, the pool will be checked", "pool", p.name, "error", err)
+	p.set.log.Warn("storage failed, the pool will be checked", slog.String("pool", p.name), slog.Any("error", err))
+	p.set.mu.Lock()
+	p.suspect = true
+	p.set.mu.Unlock()
 	p.set.hurry()
 }
 

@@ -74,7 +74,7 @@ func open(t testing.TB, root string, there volumes, change ...func(*Config)) *wo
 	for _, c := range change {
 		c(&cfg)
 	}
-	s, err := Open(t.Context(), cfg)
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +84,7 @@ func open(t testing.TB, root string, there volumes, change ...func(*Config)) *wo
 			t.Error(err)
 		}
 	})
+	w.rescan()
 	return w
 }
 

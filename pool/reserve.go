@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -43,7 +44,7 @@ func (s *Set) Reserve(
 			return nil, context.Cause(ctx)
 		}
 		if eerr != nil {
-			s.log.Warn("bin not emptied to make room", "pool", bin.name, "error", eerr)
+			s.log.Warn("bin not emptied to make room", slog.String("pool", bin.name), slog.Any("error", eerr))
 		}
 		if !freed {
 			if emptied == nil {
@@ -81,7 +82,7 @@ func (s *Set) reserve(ctx context.Context, wants []volume.Want, emptied map[*Poo
 	s.mu.Unlock()
 	if cerr := m.close(); err == nil && cerr != nil {
 		for _, r := range list {
-			r.Release()
+			r.Release() //nolint:contextcheck // giving back does not end with the caller
 		}
 		return nil, nil, cerr
 	}

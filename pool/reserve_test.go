@@ -56,7 +56,8 @@ func TestReserve(t *testing.T) {
 			"what is used counts",
 			map[string]string{"a": `{"max-total-size": "5G"}`, "b": `{"max-total-size": "9G"}`},
 			volumes{"b": {Volumes: 1, Bytes: 6 * gb}},
-			[]volume.Want{one("", gb)}, "a", "", "",
+			[]volume.Want{one("", gb)},
+			"a", "", "",
 		},
 		{"the named one", map[string]string{"a": `{"max-total-size": "5G"}`, "b": `{"max-total-size": "9G"}`}, nil, []volume.Want{one("a", gb)}, "a", "", ""},
 		{"equals share", map[string]string{"a": `{}`, "b": `{}`}, nil, []volume.Want{one("", gb), one("", gb), one("", gb), one("", gb)}, "a,b,a,b", "", ""},
@@ -91,7 +92,6 @@ func TestReserve(t *testing.T) {
 				files[pool+"/"+SettingsFile] = text
 			}
 			w := open(t, tree(t, files), tt.there)
-			before := fmt.Sprint(w.Infos())
 			list, err := w.Reserve(t.Context(), tt.wants, nil)
 			if tt.code != "" {
 				if !fault.Is(err, tt.code) || !strings.Contains(err.Error(), tt.says) {
@@ -126,7 +126,6 @@ func TestReserve(t *testing.T) {
 					t.Errorf("pool %s keeps a reservation: %+v", i.Name, i.Reserved)
 				}
 			}
-			_ = before
 		})
 	}
 }
@@ -234,12 +233,12 @@ func TestTheBinIsEmptiedForRoom(t *testing.T) {
 				return
 			}
 			list, err := w.Reserve(t.Context(), tt.wants, b.empty)
-			chosen := ""
+			var chosen strings.Builder
 			for _, r := range list {
-				chosen += r.Pool()
+				chosen.WriteString(r.Pool())
 			}
-			if chosen != tt.chosen || strings.Join(b.calls, "") != tt.calls {
-				t.Errorf("chose %q after emptying %q, want %q after %q", chosen, b.calls, tt.chosen, tt.calls)
+			if chosen.String() != tt.chosen || strings.Join(b.calls, "") != tt.calls {
+				t.Errorf("chose %q after emptying %q, want %q after %q", chosen.String(), b.calls, tt.chosen, tt.calls)
 			}
 			if tt.chosen == "" && (!fault.Is(err, fault.VolumeNotAllocable) || !strings.Contains(err.Error(), tt.says)) {
 				t.Errorf("error %v, want %q", err, tt.says)

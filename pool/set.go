@@ -59,8 +59,8 @@ type Set struct {
 	closed   bool
 }
 
-// New makes a Set that has not looked for pools yet: Rescan does, so that Attach can use what needs the Set itself.
-// Close must follow.
+// New makes a Set that has not looked for pools yet, so that Attach can use what needs the Set itself. Rescan
+// takes into use those that are there, Run keeps that up to date, and at last comes Close.
 func New(cfg Config) (*Set, error) {
 	if cfg.Root == "" || cfg.ServerID == "" || cfg.Attach == nil {
 		return nil, errors.New("pool: Config needs Root, ServerID and Attach")
@@ -79,25 +79,11 @@ func New(cfg Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir.Close()
+	_ = dir.Close()
 	return &Set{
 		cfg: cfg, root: root, log: cfg.Log, watcher: newWatcher(cfg.Log), nudge: make(chan struct{}, 1),
 		emptying: make(chan struct{}, 1), devices: map[string]*device{},
 	}, nil
-}
-
-// Open makes a Set, finds the pools and takes them into use. When it returns they all are, but for those that are not
-// valid. Run keeps that up to date, and Close must follow.
-func Open(ctx context.Context, cfg Config) (*Set, error) {
-	s, err := New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Rescan(ctx); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
 }
 
 // Rescan looks at everything now, and returns when the pools that came are in use, all but those that are not
@@ -132,7 +118,7 @@ func (s *Set) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	for _, p := range s.pools {
-		s.part(p)
+		s.part(context.Background(), p)
 	}
 	s.mu.Unlock()
 	s.work.Wait()

@@ -15,7 +15,7 @@ import (
 	"elstore/volume/fault"
 )
 
-func TestOpenNeeds(t *testing.T) {
+func TestNewNeeds(t *testing.T) {
 	attach := func(context.Context, *Pool) (volume.Caps, error) { return volume.Caps{}, nil }
 	tests := []struct {
 		name string
@@ -29,14 +29,19 @@ func TestOpenNeeds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := Open(t.Context(), tt.cfg); err == nil {
-				t.Error("it opened")
+			if _, err := New(tt.cfg); err == nil {
+				t.Error("it was made")
 			}
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Open(ctx, Config{Root: t.TempDir(), ServerID: "a", Attach: attach}); !errors.Is(err, context.Canceled) {
+	s, err := New(Config{Root: t.TempDir(), ServerID: "a", Attach: attach})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Rescan(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that ended: %v", err)
 	}
 }

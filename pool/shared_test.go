@@ -213,7 +213,9 @@ func TestTheLedgerIsSpoilt(t *testing.T) {
 		{"removed", os.Remove},
 		{"emptied", func(path string) error { return os.Truncate(path, 0) }},
 		{"garbage", func(path string) error { return os.WriteFile(path, []byte("{{{"), 0o600) }},
-		{"of nobody", func(path string) error { return os.WriteFile(path, []byte(`{"complete": true, "counts": {"volumes": 3, "bytes": 3000000000}}`), 0o600) }},
+		{"of nobody", func(path string) error {
+			return os.WriteFile(path, []byte(`{"complete": true, "counts": {"volumes": 3, "bytes": 3000000000}}`), 0o600)
+		}},
 		{"a link", func(path string) error { return os.Symlink("/etc/passwd", path+"x") }},
 	}
 	for _, tt := range tests {

@@ -68,7 +68,7 @@ func openStorage(root *os.Root) (*storage, error) {
 		s.kind, s.device, err = identify(dir, st)
 	}
 	if err != nil {
-		dir.Close()
+		_ = dir.Close()
 		return nil, err
 	}
 	return s, nil
@@ -93,7 +93,7 @@ func identify(dir *os.File, st unix.Statfs_t) (kind, device string, err error) {
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return kind, device, nil //nolint:nilerr // without it each pool is taken to have room of its own
+		return kind, device, nil // each pool is taken to have room of its own
 	}
 	if source := mountSource(string(mounts), x.Mnt_id); source != "" {
 		device = source
@@ -190,7 +190,7 @@ func (s *storage) statfs() (unix.Statfs_t, error) {
 func statfs(dir *os.File) (st unix.Statfs_t, err error) {
 	cerr := control(dir, func(fd int) {
 		for {
-			if err = unix.Fstatfs(fd, &st); err != unix.EINTR { //nolint:errorlint // an errno as it is
+			if err = unix.Fstatfs(fd, &st); err != unix.EINTR {
 				return
 			}
 		}
@@ -199,7 +199,7 @@ func statfs(dir *os.File) (st unix.Statfs_t, err error) {
 }
 
 // close gives the handle back.
-func (s *storage) close() { s.dir.Close() }
+func (s *storage) close() { _ = s.dir.Close() }
 
 // control runs fn with the file's descriptor, which stays open so long.
 func control(f *os.File, fn func(fd int)) error {

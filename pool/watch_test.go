@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"elstore/volume"
 )
 
@@ -138,19 +140,49 @@ func TestVolumesThatComeByHand(t *testing.T) {
 	}
 }
 
-func TestOtherFilesOfAPool(t *testing.T) {
-	root := tree(t, map[string]string{"a/" + SettingsFile: "{}", "b/" + SettingsFile: "{}"})
-	w := open(t, root, nil)
-	w.run()
-	put(t, root, "a/.tmp-1", "x")
-	put(t, root, "a/notes", "x")
-	put(t, root, "b/vid.1.elimg/", "")
-	// Events come in order, so those of a were seen when b's are told.
-	w.await("changed b")
-	for len(w.told) > 0 {
-		if told := <-w.told; told == "changed a" {
-			t.Error("files that are no volumes were taken for some")
-		}
+func TestWhatEventsConcern(t *testing.T) {
+	w := open(t, tree(t, map[string]string{"a/" + SettingsFile: "{}", "x/": ""}), nil)
+	p := w.get("a")
+	tests := []struct {
+		name, path string
+		op         fsnotify.Op
+		look, poke bool
+	}{
+		{"settings made", "x/" + SettingsFile, fsnotify.Create, true, false},
+		{"settings written", "a/" + SettingsFile, fsnotify.Write, true, false},
+		{"settings removed", "a/" + SettingsFile, fsnotify.Remove, true, false},
+		{"a directory made", "y", fsnotify.Create, true, false},
+		{"a directory removed", "x", fsnotify.Remove, true, false},
+		{"the pool's rights changed", "a", fsnotify.Chmod, true, false},
+		{"a hidden directory", ".y", fsnotify.Create, false, false},
+		{"a volume made", "a/vid.1.elimg", fsnotify.Create, false, true},
+		{"a volume moved away", "a/vid.1.elimg", fsnotify.Rename, false, true},
+		{"a volume removed", "a/vid.1.elimg", fsnotify.Remove, false, true},
+		{"a volume touched", "a/vid.1.elimg", fsnotify.Chmod, false, false},
+		{"a volume outside of a pool", "x/vid.1.elimg", fsnotify.Create, false, false},
+		{"another directory of a pool", "a/b", fsnotify.Create, false, false},
+		{"a temporary file of a pool", "a/.tmp-1", fsnotify.Create, false, false},
+		{"the pool's bin", "a/elemento-bin", fsnotify.Create, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			select {
+			case <-p.poked:
+			default:
+			}
+			look := w.concerns(fsnotify.Event{Name: filepath.Join(w.root, tt.path), Op: tt.op})
+			if look != tt.look {
+				t.Errorf("look %t, want %t", look, tt.look)
+			}
+			if tt.poke { // keep may have taken it already
+				w.await("changed a")
+			} else if len(p.poked) != 0 {
+				t.Error("the pool's volumes are looked at")
+			}
+		})
+	}
+	if !w.concerns(fsnotify.Event{}) {
+		t.Error("the end of a watch concerns nobody")
 	}
 }
 
