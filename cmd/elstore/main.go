@@ -1,0 +1,45 @@
+// Command elstore is a storage server for virtual machines, and the command line client of its API.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is stamped by the build.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if errors.Is(err, syscall.EPIPE) { // who read our output has seen enough, as `head` does
+		return exitFailure
+	}
+	for _, e := range several(err) {
+		text, next := describe(e, cmd)
+		fmt.Fprintln(stderr, "elstore:", text)
+		if next != "" {
+			fmt.Fprintln(stderr, next)
+		}
+	}
+	return exitCode(err)
+}
