@@ -12,16 +12,17 @@ import (
 	"elstore/volume/fault"
 )
 
-// begin starts to attach a pool. What it returns is closed when it is attached or refused. The caller holds mu.
-func (s *Set) begin(ctx context.Context, p *Pool) <-chan struct{} {
+// begin starts to attach a pool. The caller holds mu.
+func (s *Set) begin(ctx context.Context, p *Pool) {
 	ctx, cancel := context.WithCancel(ctx)
-	p.phase, p.cancel = attaching, cancel
 	done := make(chan struct{})
+	p.phase, p.cancel, p.done = attaching, cancel, done
 	s.work.Go(func() {
 		defer close(done)
 		defer cancel()
 		caps, err := p.attach(ctx)
 		s.mu.Lock()
+		p.done = nil
 		abandoned := p.phase != attaching || s.closed // it went while its volumes were read
 		switch {
 		case abandoned:
@@ -44,7 +45,6 @@ func (s *Set) begin(ctx context.Context, p *Pool) <-chan struct{} {
 		}
 		s.finish(p)
 	})
-	return done
 }
 
 // start begins to keep a pool that is attached now, until quit. The caller holds mu.

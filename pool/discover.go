@@ -3,9 +3,9 @@ package pool
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -36,6 +36,8 @@ type candidate struct {
 
 // survey is what lies below a root.
 type survey struct {
+	asking *asking
+
 	pools    []candidate          // in the order of rel
 	notPools []NotPool            // in the order of their paths
 	watch    map[string]bool      // directories, by rel, in which a change may make, end or change a pool
@@ -46,19 +48,17 @@ type survey struct {
 // discover looks for pools: in the root, and in directories one or two levels below it that have no
 // settings.json above them. Directories that are hidden, hold a volume, or are a pool's own are not searched.
 // A symbolic link is followed only within the root.
-func discover(root *os.Root) survey {
-	s := survey{watch: map[string]bool{}, failed: map[string]error{}, seen: map[string]candidate{}}
+func discover(root *os.Root, a *asking) survey {
+	s := newSurvey(a)
 	s.search(root, ".", ".", 0, "")
-	s.pools = slices.SortedFunc(func(yield func(candidate) bool) {
-		for _, c := range s.seen {
-			if !yield(c) {
-				return
-			}
-		}
-	}, func(a, b candidate) int { return cmp.Compare(a.rel, b.rel) })
+	s.pools = slices.SortedFunc(maps.Values(s.seen), func(a, b candidate) int { return cmp.Compare(a.rel, b.rel) })
 	s.dropDoubles(root)
 	slices.SortFunc(s.notPools, func(a, b NotPool) int { return cmp.Compare(a.Path, b.Path) })
 	return s
+}
+
+func newSurvey(a *asking) survey {
+	return survey{asking: a, watch: map[string]bool{}, failed: map[string]error{}, seen: map[string]candidate{}}
 }
 
 // search looks at the directory rel, which lies depth levels below the root, and at those below it. above is the
@@ -91,12 +91,47 @@ func (s *survey) search(root *os.Root, rel, shown string, depth int, above strin
 			continue
 		}
 		child, childShown := path.Join(rel, e.Name()), path.Join(shown, e.Name())
+		var look func(s *survey)
 		switch {
 		case e.IsDir():
-			s.search(root, child, childShown, depth+1, above)
+			look = func(s *survey) { s.search(root, child, childShown, depth+1, above) }
 		case e.Type()&fs.ModeSymlink != 0:
-			s.follow(root, child, childShown, depth+1)
+			look = func(s *survey) { s.follow(root, child, childShown, depth+1) }
+		default:
+			continue
 		}
+		if depth > 0 {
+			look(s)
+			continue
+		}
+		// What lies in the root may be mounted from anywhere, and must not keep the rest from being found.
+		part, ok := ask(s.asking, childShown, func() survey {
+			part := newSurvey(s.asking)
+			look(&part)
+			return part
+		})
+		if ok {
+			s.join(part)
+		} else {
+			s.fail(root, child, childShown, errSilent)
+		}
+	}
+}
+
+// join adds what another survey found below the same root.
+func (s *survey) join(part survey) {
+	for _, c := range part.seen {
+		s.add(c)
+	}
+	maps.Copy(s.watch, part.watch)
+	maps.Copy(s.failed, part.failed)
+	s.notPools = append(s.notPools, part.notPools...)
+}
+
+// add takes up a pool, under the first of the paths that lead to it.
+func (s *survey) add(c candidate) {
+	if other, double := s.seen[c.rel]; !double || c.shown < other.shown {
+		s.seen[c.rel] = c
 	}
 }
 
@@ -148,14 +183,11 @@ func resolve(root *os.Root, rel string) (target string, ok bool) {
 
 // take adds a pool, valid or not.
 func (s *survey) take(root *os.Root, rel, shown string) {
-	if _, double := s.seen[rel]; double {
-		return
-	}
 	c := candidate{rel: rel, shown: shown}
 	if c.dir, c.err = root.Stat(rel); c.err == nil {
 		c.settings, c.err = readSettings(root, rel)
 	}
-	s.seen[rel] = c
+	s.add(c)
 	s.watch[rel] = true
 }
 
@@ -255,8 +287,5 @@ func cause(err error) string {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}
-	if p, ok := errors.AsType[*os.SyscallError](err); ok {
-		return p.Err.Error()
-	}
-	return fmt.Sprint(err)
+	return err.Error()
 }

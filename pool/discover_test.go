@@ -17,7 +17,7 @@ func discovered(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	s := discover(root)
+	s := discover(root, &asking{silent: map[string]bool{}})
 	var list []string
 	for _, c := range s.pools {
 		if c.err != nil {
@@ -127,7 +127,7 @@ func TestSurveyWatches(t *testing.T) {
 	}
 	defer root.Close()
 	var got []string
-	for rel := range discover(root).watch {
+	for rel := range discover(root, &asking{silent: map[string]bool{}}).watch {
 		got = append(got, rel)
 	}
 	slices.Sort(got)
@@ -142,5 +142,46 @@ func TestUnsure(t *testing.T) {
 		if got := s.unsure(rel) != nil; got != want {
 			t.Errorf("unsure about %s: %t, want %t", rel, got, want)
 		}
+	}
+}
+
+func TestADirectoryThatDoesNotAnswer(t *testing.T) {
+	w := open(t, tree(t, map[string]string{"a/" + SettingsFile: "{}", "b/c/" + SettingsFile: "{}", "d/" + SettingsFile: "{}"}), nil)
+	owe := func(dirs ...string) {
+		w.asking.mu.Lock()
+		defer w.asking.mu.Unlock()
+		clear(w.asking.silent)
+		for _, dir := range dirs {
+			w.asking.silent[dir] = true
+		}
+	}
+	owe("a", "b")
+	w.rescan()
+	for _, pool := range []string{"a", "b/c"} {
+		w.wantPool(pool, "its file system doesn't answer")
+		if _, ok := w.Get(pool); !ok {
+			t.Errorf("pool %s went out of use", pool)
+		}
+	}
+	w.wantPool("d", "")
+	if n := w.NotPools(); len(n) != 2 {
+		t.Errorf("not pools: %+v", n)
+	}
+	owe()
+	w.rescan()
+	w.wantPool("a", "")
+	w.wantPool("b/c", "")
+}
+
+func TestADirectoryThatMayNotBeSearched(t *testing.T) {
+	s := newSurvey(&asking{})
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	s.fail(root, "a", "a", &os.PathError{Op: "open", Path: "/secret", Err: syscall.EACCES})
+	if want := "it can't be searched: permission denied"; len(s.notPools) != 1 || s.notPools[0].Reason != want || s.unsure("a/b") == nil {
+		t.Errorf("not pools: %+v, want %q", s.notPools, want)
 	}
 }

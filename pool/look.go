@@ -20,7 +20,7 @@ import (
 var errLockLost = errors.New("its lock was removed")
 
 // look compares the pools that are known with what is there, and starts what has to be done about it. What it
-// returns is closed when each of the pools that it began to attach is in use or refused.
+// returns are closed when each of the pools that are being attached is in use or refused.
 func (s *Set) look(ctx context.Context) (attaching []<-chan struct{}) {
 	s.looking.Lock()
 	defer s.looking.Unlock()
@@ -47,9 +47,14 @@ func (s *Set) look(ctx context.Context) (attaching []<-chan struct{}) {
 
 	s.mu.Lock()
 	for _, p := range s.choose(fresh) {
-		attaching = append(attaching, s.begin(ctx, p))
+		s.begin(ctx, p)
 	}
 	s.arrange()
+	for _, p := range s.pools {
+		if p.done != nil {
+			attaching = append(attaching, p.done)
+		}
+	}
 	s.mu.Unlock()
 	s.report()
 	return attaching
@@ -69,7 +74,7 @@ func (s *Set) survey() survey {
 			}
 			return sv
 		}
-		sv = discover(root)
+		sv = discover(root, &s.asking)
 		_ = root.Close()
 		if !s.watcher.follow(s.root, sv.watch) {
 			break
@@ -94,7 +99,7 @@ func (s *Set) match(ctx context.Context, sv *survey) (fresh map[*Pool]bool) {
 		c := there[p.rel]
 		if c == nil {
 			if err := sv.unsure(p.rel); err != nil {
-				p.reason = fault.Errorf(fault.PoolUnavailable, "its directory can't be searched: %s", cause(err))
+				p.reason = fault.Errorf(fault.PoolUnavailable, "it can't be looked at: %s", cause(err))
 				known[p.rel] = true
 			} else {
 				s.part(ctx, p)

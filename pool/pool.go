@@ -38,16 +38,18 @@ type Pool struct {
 	reserved tally        // by operations of this server that are under way
 
 	// In a shared pool:
-	counted         bool  // the directory was counted, and what changes now is this server's doing
-	made            tally // what this server added to the use and took from it since
-	told            tally // made as the ledger last had it
-	othersUse       tally // the use without what this server made, as the ledger last said
+	counted         bool      // the directory was counted, and what changes now is this server's doing
+	made            tally     // what this server added to the use and took from it since
+	shunned         time.Time // until then it is not asked for room, as its lock was not free for long
+	told            tally     // made as the ledger last had it
+	othersUse       tally     // the use without what this server made, as the ledger last said
 	othersReserved  tally
 	change, flushed int64 // numbers of this server's changes: the last one, and the last that the ledger has
 
 	reported string        // what was last said about its validity
 	modified time.Time     // when the directory had last changed when its volumes were last looked at
 	cancel   func()        // ends attach, and then keep
+	done     chan struct{} // closed when attach has ended, nil while none runs
 	stopped  chan struct{} // closed when keep has ended
 	poked    chan struct{} // full when its volumes are to be looked at again
 }

@@ -47,6 +47,7 @@ type Set struct {
 	watcher *watcher
 	nudge   chan struct{} // full when everything is to be looked at soon
 
+	asking   asking
 	looking  sync.Mutex    // held while everything is looked at
 	emptying chan struct{} // full while bins are emptied to make room
 	work     sync.WaitGroup
@@ -80,10 +81,12 @@ func New(cfg Config) (*Set, error) {
 		return nil, err
 	}
 	_ = dir.Close()
-	return &Set{
+	s := &Set{
 		cfg: cfg, root: root, log: cfg.Log, watcher: newWatcher(cfg.Log), nudge: make(chan struct{}, 1),
 		emptying: make(chan struct{}, 1), devices: map[string]*device{},
-	}, nil
+	}
+	s.asking = asking{answered: s.hurry, silent: map[string]bool{}}
+	return s, nil
 }
 
 // Rescan looks at everything now, and returns when the pools that came are in use, all but those that are not

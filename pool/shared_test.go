@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"elstore/volume"
@@ -335,6 +337,54 @@ func TestTheLockIsNotFree(t *testing.T) {
 	if _, err := w.reserve("", gb); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestALockThatIsNeverFree(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if _, _, err := lockForLife(root, "other"); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		_, err := newShared(root, "test").begin(t.Context())
+		if !fault.Is(err, fault.PoolUnavailable) || !strings.Contains(err.Error(), "held by server other") {
+			t.Errorf("error %v", err)
+		}
+		if waited := time.Since(start); waited != lockPatience {
+			t.Errorf("waited %v, want %v", waited, lockPatience)
+		}
+	})
+}
+
+func TestNobodyWaitsTwiceForALock(t *testing.T) {
+	w := open(t, sharedPool(t, ""), nil)
+	w.get("a").shun(heldBy(Holder{}))
+	if _, err := w.reserve("", gb); !fault.Is(err, fault.VolumeAvailablePathNotFound) || !strings.Contains(err.Error(), "its lock did not become free") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := w.reserve("a", gb); err != nil { // who asks for this one waits
+		t.Error(err)
+	}
+	if _, err := w.reserve("", gb); err != nil {
+		t.Errorf("after the lock was free: %v", err)
+	}
+}
+
+func FuzzHolder(f *testing.F) {
+	f.Add([]byte(`{"host":"h\u0000","pid":1,"since":"2024-05-06T07:08:09Z","server_id":"s"}`))
+	f.Add([]byte(`{"host":7}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h := parseHolder(data)
+		for _, text := range []string{h.Host, h.BootID, h.Server, h.String()} {
+			if len(text) > 400 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Errorf("%q", text)
+			}
+		}
+	})
 }
 
 func FuzzLedger(f *testing.F) {

@@ -150,16 +150,15 @@ func (s *storage) statfs() (unix.Statfs_t, error) {
 	if s.kind != "" && !s.remote() {
 		return statfs(s.dir)
 	}
-	silent := fault.Errorf(fault.PoolUnavailable, "its file system doesn't answer")
 	if s.stuck.Load() {
-		return unix.Statfs_t{}, silent
+		return unix.Statfs_t{}, errSilent
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case s.turn <- struct{}{}:
 	case <-timer.C:
-		return unix.Statfs_t{}, silent
+		return unix.Statfs_t{}, errSilent
 	}
 	type answer struct {
 		st  unix.Statfs_t
@@ -182,7 +181,7 @@ func (s *storage) statfs() (unix.Statfs_t, error) {
 			s.stuck.Store(false)
 			return a.st, a.err
 		default:
-			return unix.Statfs_t{}, silent
+			return unix.Statfs_t{}, errSilent
 		}
 	}
 }

@@ -24,7 +24,7 @@ func Survey(root string) ([]Surveyed, []NotPool, error) {
 		return nil, nil, err
 	}
 	defer dir.Close()
-	s := discover(dir)
+	s := discover(dir, &asking{answered: func() {}, silent: map[string]bool{}})
 	pools := make([]Surveyed, len(s.pools))
 	for i, c := range s.pools {
 		pools[i] = Surveyed{Path: filepath.Join(root, c.rel), Settings: c.settings, Problem: c.err}

@@ -240,11 +240,6 @@ func TestGather(t *testing.T) {
 		g.done(time.Now(), time.Now())
 
 		start = time.Now()
-		go func() { // changes that never end
-			for range 100 {
-				time.Sleep(quiet / 2)
-			}
-		}()
 		for time.Since(start) < longest {
 			g.add(time.Now())
 			select {
