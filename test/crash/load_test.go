@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	megabyte = 1_000_000
+	megabyte = 2000 * 512 // whole sectors, so that no size is rounded
 	client   = "00000000000000000000000000000001"
 	fullest  = 6 // volumes a worker has at most
 )
