@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"elstore/api/rest"
 	"elstore/volume"
@@ -48,7 +49,8 @@ func changes[T any](a *API, plan func(ctx context.Context, req T) (work, error))
 // do starts the job and, unless the caller prefers not to, waits for its end. ctx is only of the waiting.
 func (a *API) do(ctx context.Context, todo work, async bool, id func(n int) volume.ID) (volume.Answer, error) {
 	made := todo.ids(id)
-	touched := append(todo.volumes[:len(todo.volumes):len(todo.volumes)], made...)
+	touched := slices.Concat(todo.volumes, made)
+	//nolint:contextcheck // the job outlives the request
 	job, err := a.cfg.Jobs.Start(todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
 		return todo.run(ctx, made, p)
 	})

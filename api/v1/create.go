@@ -3,6 +3,7 @@ package v1
 import (
 	"context"
 	"encoding/json"
+	"maps"
 
 	"elstore/api/rest"
 	"elstore/volume"
@@ -44,6 +45,7 @@ func (r *newRequest) volume() (volume.NewVolume, error) {
 	n := r.describe()
 	n.Meta.Creator, n.Meta.Name = r.Creator, r.Name
 	n.Meta.Extra = kept(r.Unknown, r.rates)
+	maps.DeleteFunc(n.Meta.Extra, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
 	if r.Size != nil {
 		n.Meta.Size = r.Size.Bytes
 	}
@@ -137,12 +139,10 @@ func created(v *volume.Volume, req *newRequest) map[string]any {
 	if req != nil && req.Prealloc != "" {
 		answer["preallocation"] = req.Prealloc
 	}
-	for key, value := range map[string]any{
+	maps.Copy(answer, map[string]any{
 		"vid": v.ID, "creatorID": m.Creator, "name": m.Name, "size": size, "img_format": m.Format, "private": m.Private,
 		"readonly": m.ReadOnly, "shareable": m.Shareable, "bootable": m.Bootable, "clonable": m.Clonable, "alg": m.Alg,
 		"bus": m.Bus, "pool": v.Pool,
-	} {
-		answer[key] = value
-	}
+	})
 	return answer
 }

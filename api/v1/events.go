@@ -33,7 +33,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	defer sub.Close()
 	s, err := newStream(w)
 	if err != nil || r.Method == http.MethodHead {
-		return nil //nolint:nilerr // the client is gone
+		return nil // the client is gone
 	}
 	last := max(since, 0)
 	if lost || sub.Lost {

@@ -244,6 +244,18 @@ func (s *server) record(id string) map[string]any {
 	return s.post("/info", map[string]any{"volume_id": id}).want(200).object()
 }
 
+// wait waits for the end of the job of a 202 and returns it.
+func (s *server) wait(a answer) map[string]any {
+	s.t.Helper()
+	a.want(http.StatusAccepted)
+	id := a.object()["id"].(string)
+	if want := base + "/jobs/" + id; a.header.Get("Location") != want {
+		s.t.Errorf("Location %q, want %q", a.header.Get("Location"), want)
+	}
+	_, _ = s.Jobs.Wait(s.t.Context(), id)
+	return s.get("/jobs/" + id).want(200).object()
+}
+
 // state is all that requests could have changed: every file of the pools with its size and content's text, and the lists.
 func (s *server) state() string {
 	s.t.Helper()

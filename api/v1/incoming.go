@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,13 +84,15 @@ var errHungUp = fault.Errorf(fault.BadRequest, "the client hung up before its da
 // client's connection. What is refused before is told at once, also to a client that prefers not to wait. ctx is of
 // the waiting.
 func (a *API) receive(ctx context.Context, w http.ResponseWriter, r *http.Request, in *incoming, todo work, made []volume.ID, async bool) (volume.Answer, error) {
-	touched := append(todo.volumes[:len(todo.volumes):len(todo.volumes)], made...)
+	touched := slices.Concat(todo.volumes, made)
 	unblock := http.NewResponseController(w)
+	//nolint:contextcheck // the job outlives the request
 	job, err := a.cfg.Jobs.Attend(todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
 		defer in.end(false)
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		in.cause = func() error { return context.Cause(ctx) }
+		//nolint:contextcheck // the one context ends the other
 		defer context.AfterFunc(r.Context(), func() { in.unlessOver(func() { cancel(errHungUp) }) })()
 		// A job that is cancelled doesn't wait for a client that is silent.
 		defer context.AfterFunc(ctx, func() { in.unlessOver(func() { _ = unblock.SetReadDeadline(time.Now()) }) })()

@@ -3,6 +3,7 @@ package v1
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"elstore/api/rest"
 	"elstore/pool"
@@ -37,6 +38,10 @@ func (a *API) pool(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return noPool(name)
+}
+
+func (a *API) isPool(name string) bool {
+	return slices.ContainsFunc(a.cfg.Pools.Infos(), func(i pool.Info) bool { return i.Name == name })
 }
 
 func noPool(name string) error {

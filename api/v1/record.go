@@ -63,6 +63,17 @@ func recordOf(v *volume.Volume) record {
 	return r
 }
 
+// and returns the record with one more key.
+func (r record) and(key string, value volume.ID) record {
+	extra := maps.Clone(r.extra)
+	if extra == nil {
+		extra = map[string]json.RawMessage{}
+	}
+	extra[key] = json.RawMessage(`"` + value.String() + `"`)
+	r.extra = extra
+	return r
+}
+
 // records describes a list.
 func records(list []volume.Volume) []record {
 	out := make([]record, len(list))

@@ -28,7 +28,7 @@ func (a *API) revisions(w http.ResponseWriter, r *http.Request) error {
 	told := a.cfg.Events.Revision()
 	s, err := newStream(w)
 	if err != nil || r.Method == http.MethodHead || s.send(told, "revision", revision{told}) != nil {
-		return nil //nolint:nilerr // the client is gone
+		return nil // the client is gone
 	}
 	follow(r.Context(), s, sub, func() int64 { return told }, func(e volume.Event) error {
 		if e.Revision <= told {

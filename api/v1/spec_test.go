@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"elstore/api/v1"
+	v1 "elstore/api/v1"
 )
 
 func TestDocumentIsValid(t *testing.T) {

@@ -32,10 +32,7 @@ func (a *API) restore(_ context.Context, req volumeRequest) (work, error) {
 		if err != nil {
 			return nil, err
 		}
-		return struct {
-			record
-			VID volume.ID `json:"vid"`
-		}{recordOf(&v), v.ID}, nil
+		return recordOf(&v).and("vid", v.ID), nil
 	}}, nil
 }
 
@@ -45,6 +42,9 @@ func (a *API) emptyTrash(_ context.Context, req struct {
 },
 ) (work, error) {
 	return work{kind: "empty", owner: req.Who, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
+		if req.Pool != "" && !a.isPool(req.Pool) {
+			return nil, noPool(req.Pool)
+		}
 		purged, err := a.cfg.Volumes.EmptyTrash(ctx, req.Pool, req.Who)
 		return map[string]int{"purged": purged}, err
 	}}, nil

@@ -115,6 +115,9 @@ func (a *API) convert(ctx context.Context, req struct {
 	Format volume.Format `json:"format" required:"true"`
 },
 ) (work, error) {
+	if req.Format == volume.ISO {
+		return work{}, fault.Errorf(fault.VolumeFormatNotAllowed, "'format' is \"iso\"; allowed is raw, qcow2 or rbd")
+	}
 	return req.changing(ctx, "convert", func(ctx context.Context, p volume.Progress) error {
 		return a.cfg.Volumes.Convert(ctx, req.ID, &req.Creator, req.Format, p)
 	}), nil
