@@ -87,18 +87,10 @@ func (s *survey) search(root *os.Root, rel, shown string, depth int, above strin
 		s.fail(root, rel, shown, err)
 	}
 	for _, e := range entries {
-		if private(e.Name()) {
-			continue
-		}
-		child, childShown := path.Join(rel, e.Name()), path.Join(shown, e.Name())
-		var look func(s *survey)
-		switch {
-		case e.IsDir():
-			look = func(s *survey) { s.search(root, child, childShown, depth+1, above) }
-		case e.Type()&fs.ModeSymlink != 0:
+		child, childShown := path.Join(rel, e.name), path.Join(shown, e.name)
+		look := func(s *survey) { s.search(root, child, childShown, depth+1, above) }
+		if e.link {
 			look = func(s *survey) { s.follow(root, child, childShown, depth+1) }
-		default:
-			continue
 		}
 		if depth > 0 {
 			look(s)
@@ -148,10 +140,10 @@ func (s *survey) follow(root *os.Root, rel, shown string, depth int) {
 		return
 	}
 	parts := strings.Split(target, "/")
-	if target == "." || len(parts) <= maxDepth && !slices.ContainsFunc(parts, private) {
+	if target == "." || len(parts) <= maxDepth && !slices.ContainsFunc(parts, private[string]) {
 		return // it is searched at its own place
 	}
-	if slices.ContainsFunc(parts, private) {
+	if slices.ContainsFunc(parts, private[string]) {
 		s.reject(root, shown, "it is a symbolic link into a directory that is not searched")
 		return
 	}
@@ -227,23 +219,14 @@ func (s *survey) unsure(rel string) error {
 }
 
 // private reports whether a directory of this name is never a pool: it is hidden, or a pool's own.
-func private(name string) bool {
-	return strings.HasPrefix(name, ".") || name == "elemento-bin" || name == "elemento-base" || isVolume(name)
+func private[T string | []byte](name T) bool {
+	return len(name) == 0 || name[0] == '.' || string(name) == "elemento-bin" || string(name) == "elemento-base" || isVolume(name)
 }
 
 // isVolume reports whether a directory of this name holds a volume.
-func isVolume(name string) bool {
-	return strings.HasPrefix(name, "vid.") && strings.HasSuffix(name, ".elimg")
-}
-
-// list returns what is in a directory, in any order.
-func list(root *os.Root, rel string) ([]fs.DirEntry, error) {
-	d, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.ReadDir(-1)
+func isVolume[T string | []byte](name T) bool {
+	const head, tail = "vid.", ".elimg"
+	return len(name) >= len(head)+len(tail) && string(name[:len(head)]) == head && string(name[len(name)-len(tail):]) == tail
 }
 
 // readSettings reads the settings.json of the directory rel.

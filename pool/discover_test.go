@@ -145,6 +145,35 @@ func TestUnsure(t *testing.T) {
 	}
 }
 
+func TestSurvey(t *testing.T) {
+	root := tree(t, map[string]string{
+		"a/" + SettingsFile: `{"max-volumes": 2, "max-total-size": "3G"}`, "b/" + SettingsFile: "-", "a/c/" + SettingsFile: "{}",
+	})
+	pools, none, err := Survey(root)
+	if err != nil || len(pools) != 2 || len(none) != 1 {
+		t.Fatal(pools, none, err)
+	}
+	if pools[0].Path != filepath.Join(root, "a") || pools[0].Problem != nil || pools[1].Problem == nil {
+		t.Errorf("pools %+v", pools)
+	}
+	l := pools[0].Settings.Limits
+	for _, tt := range []struct {
+		volumes int
+		bytes   int64
+		says    string
+	}{{2, 3 * gb, ""}, {3, 0, "3 volumes are over max-volumes 2"}, {0, 3*gb + 1, "over max-total-size 3 GB"}} {
+		if got := l.Over(tt.volumes, tt.bytes); !strings.Contains(got, tt.says) || (got == "") != (tt.says == "") {
+			t.Errorf("%d volumes of %d bytes: %q, want %q", tt.volumes, tt.bytes, got, tt.says)
+		}
+	}
+	if DefaultSettings().Limits.Over(1<<40, 1<<60) != "" {
+		t.Error("something is over limits that are not set")
+	}
+	if _, _, err := Survey(filepath.Join(root, "gone")); err == nil {
+		t.Error("a root that is not there was surveyed")
+	}
+}
+
 func TestADirectoryThatDoesNotAnswer(t *testing.T) {
 	w := open(t, tree(t, map[string]string{"a/" + SettingsFile: "{}", "b/c/" + SettingsFile: "{}", "d/" + SettingsFile: "{}"}), nil)
 	owe := func(dirs ...string) {

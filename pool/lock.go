@@ -24,6 +24,9 @@ const LockFile = ".elstore-lock"
 // lockRetry is how often a lock that another process holds is tried again.
 const lockRetry = 2 * time.Millisecond
 
+// ownLockWait is how long a server waits for what a killed process of its own leaves locked: it takes milliseconds.
+const ownLockWait = 5 * time.Second
+
 // Holder describes who holds a pool, for people: the lock decides, not this.
 type Holder struct {
 	Host   string    `json:"host"`
@@ -178,8 +181,16 @@ func lockForLife(root *os.Root, server string) (*lock, Holder, error) {
 	if err != nil {
 		return nil, Holder{}, err
 	}
+	by := holder(root, LockFile)
+	if !ok && by.Server == server {
+		// This server's last process was killed while it started a program, which has the descriptor until it runs.
+		ctx, cancel := context.WithTimeout(context.Background(), ownLockWait)
+		defer cancel()
+		if ok, err = l.wait(ctx); err != nil {
+			return nil, Holder{}, err
+		}
+	}
 	if !ok {
-		by := holder(root, LockFile)
 		return nil, by, heldBy(by)
 	}
 	// Servers that share the pool hold this lock for moments only.

@@ -59,8 +59,8 @@ func serve(root string) error {
 	return s.Close()
 }
 
-// child is another server of the same pools.
-type child struct {
+// peer is another server of the same pools.
+type peer struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	in  interface {
@@ -70,9 +70,9 @@ type child struct {
 	out *bufio.Scanner
 }
 
-func startServer(t *testing.T, root string) *child {
+func startServer(t *testing.T, root string) *peer {
 	t.Helper()
-	c := &child{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0])}
+	c := &peer{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0])}
 	c.cmd.Env = append(os.Environ(), serverRoot+"="+root)
 	c.cmd.Stderr = os.Stderr
 	var err error
@@ -93,14 +93,14 @@ func startServer(t *testing.T, root string) *child {
 }
 
 // read reads a line and fails unless it is want.
-func (c *child) read(want string) {
+func (c *peer) read(want string) {
 	c.t.Helper()
 	if !c.out.Scan() || c.out.Text() != want {
 		c.t.Fatalf("the other server says %q (%v), want %q", c.out.Text(), c.out.Err(), want)
 	}
 }
 
-func (c *child) say(line string) {
+func (c *peer) say(line string) {
 	c.t.Helper()
 	if _, err := fmt.Fprintln(c.in, line); err != nil {
 		c.t.Fatal(err)
@@ -108,7 +108,7 @@ func (c *child) say(line string) {
 }
 
 // kill ends the server with SIGKILL, and waits for it.
-func (c *child) kill() {
+func (c *peer) kill() {
 	_ = c.cmd.Process.Kill()
 	_ = c.cmd.Wait()
 }
@@ -223,6 +223,6 @@ func TestLocksOfThisMachine(t *testing.T) {
 	}
 	t.Setenv("PATH", "")
 	if err := testLocks(t.Context(), root); err == nil || !strings.Contains(err.Error(), "can't be tested") {
-		t.Errorf("without a child: %v", err)
+		t.Errorf("without a program that holds it: %v", err)
 	}
 }

@@ -60,6 +60,7 @@ func TestReserve(t *testing.T) {
 			"a", "", "",
 		},
 		{"the named one", map[string]string{"a": `{"max-total-size": "5G"}`, "b": `{"max-total-size": "9G"}`}, nil, []volume.Want{one("a", gb)}, "a", "", ""},
+		{"on a cluster the file system doesn't count", map[string]string{"a": `{"ceph": {"pool": "rbd"}, "reserve": "1Pi"}`}, nil, []volume.Want{{Volumes: 1, Bytes: gb, Write: huge}}, "a", "", ""},
 		{"equals share", map[string]string{"a": `{}`, "b": `{}`}, nil, []volume.Want{one("", gb), one("", gb), one("", gb), one("", gb)}, "a,b,a,b", "", ""},
 		{"exactly full", map[string]string{"a": `{"max-total-size": "2G", "max-volumes": 2, "max-volume-size": "1G"}`}, nil, []volume.Want{one("", gb), one("", gb)}, "a,a", "", ""},
 		{"largest first", map[string]string{"a": `{"max-total-size": "5G"}`, "b": `{"max-total-size": "4G"}`}, nil, []volume.Want{one("", 2*gb), one("", 2*gb), one("", 5*gb)}, "b,b,a", "", ""},

@@ -199,6 +199,14 @@ func TestRescanFindsWhatNobodyTold(t *testing.T) {
 	w.await("changed a")
 }
 
+func TestEventsThatWereLost(t *testing.T) {
+	root := tree(t, map[string]string{"a/" + SettingsFile: "{}"})
+	w := open(t, root, nil)
+	w.run()
+	w.watcher.notify.Errors <- fsnotify.ErrEventOverflow
+	w.await("changed a")
+}
+
 func TestTheRescanIsRun(t *testing.T) {
 	root := tree(t, map[string]string{"a/" + SettingsFile: "{}"})
 	w := open(t, root, nil, func(c *Config) { c.Rescan = 10 * time.Millisecond })
