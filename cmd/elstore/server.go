@@ -54,7 +54,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if err != nil {
 		return nil, err
 	}
-	if s.state, err = openState(o.state); err != nil {
+	if s.state, err = openState(ctx, o.state); err != nil {
 		return nil, err
 	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
