@@ -345,9 +345,11 @@ func TestALockThatIsNeverFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if _, _, err := lockForLife(root, "other"); err != nil {
+	life, _, err := lockForLife(root, "other")
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer life.unlock() // and the collector keeps its file open until then
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		_, err := newShared(root, "test").begin(t.Context())
