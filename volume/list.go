@@ -135,7 +135,7 @@ func stat(v Volume, at *attached) Volume {
 	st, err := at.backend.Stat(v.ID, v.Meta)
 	switch {
 	case err == nil:
-		v.OnDisk = st.OnDisk
+		v.OnDisk, v.Modified = st.OnDisk, st.Modified
 		if st.Modified.After(v.LastUpdated) {
 			v.LastUpdated = st.Modified
 		}
