@@ -104,8 +104,8 @@ func disposition(name string, format volume.Format) string {
 // tagOf is the ETag of a download (RFC 9110 section 8.8.3). It is strong, so that a download can be resumed, unless the same
 // state of the volume can give other bytes: a machine writes to it, or QEMU makes a qcow2 for the download.
 func tagOf(d *volume.Download) string {
-	tag := fmt.Sprintf("%q", fmt.Sprintf("%x-%x-%s", d.Volume.LastUpdated.UnixNano(), d.Size, d.Format))
-	if m := d.Volume.Meta; len(d.Volume.Exports) > 0 || d.Format == volume.QCOW2 && (m.Format != volume.QCOW2 || m.Base != "") {
+	tag := fmt.Sprintf("%q", fmt.Sprintf("%x-%x-%s", d.Volume.Modified.UnixNano(), d.Size, d.Format))
+	if m := d.Volume.Meta; len(d.Volume.Exports) > 0 || d.Volume.Modified.IsZero() || d.Format == volume.QCOW2 && (m.Format != volume.QCOW2 || m.Base != "") {
 		return "W/" + tag
 	}
 	return tag

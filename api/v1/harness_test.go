@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -254,6 +255,54 @@ func (s *server) wait(a answer) map[string]any {
 	}
 	_, _ = s.Jobs.Wait(s.t.Context(), id)
 	return s.get("/jobs/" + id).want(200).object()
+}
+
+// dial opens a connection of its own.
+func (s *server) dial() net.Conn {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return conn
+}
+
+// running waits until a job of the kind runs and returns its id.
+func (s *server) running(kind string) string {
+	s.t.Helper()
+	var id string
+	s.until(kind+" runs", func() bool {
+		for _, job := range s.Jobs.List() {
+			if job.Kind == kind && job.State == volume.Running {
+				id = job.ID
+			}
+		}
+		return id != ""
+	})
+	return id
+}
+
+// locked waits until the volume is locked and returns its record.
+func (s *server) locked(id string) (record map[string]any) {
+	s.t.Helper()
+	s.until("locked", func() bool {
+		record = s.record(id)
+		return record["locked"] == true
+	})
+	return record
+}
+
+// until polls for what the server does by itself.
+func (s *server) until(what string, done func() bool) {
+	s.t.Helper()
+	deadline := time.After(30 * time.Second)
+	for !done() {
+		select {
+		case <-deadline:
+			s.t.Fatalf("never: %s", what)
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // state is all that requests could have changed: every file of the pools with its size and content's text, and the lists.
