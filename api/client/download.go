@@ -112,6 +112,8 @@ func (d *download) part(ctx context.Context) (done bool, err error) {
 			}
 		}
 		switch {
+		case ctx.Err() != nil:
+			return false, gaveUp(ctx)
 		case rerr == nil:
 		case !errors.Is(rerr, io.EOF):
 			return false, d.c.lineError(ctx, rerr)

@@ -43,18 +43,16 @@ func openPart(path string) (*part, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is there and is not a regular file", path)
 	}
-	file, err := os.OpenFile(path+".part", os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path+".part", os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the caller's own choice
 	if err != nil {
 		return nil, err
 	}
-	if err := alone(file); err != nil {
-		file.Close()
-		return nil, err
-	}
 	p := &part{path: path, file: file}
-	if err := p.recall(); err != nil {
-		file.Close()
-		return nil, err
+	if err = alone(file); err == nil {
+		err = p.recall()
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	return p, nil
 }
@@ -87,7 +85,7 @@ func (p *part) recall() error {
 }
 
 func readTag(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // beside the caller's file
 	if err != nil {
 		return "", err
 	}
@@ -199,7 +197,7 @@ func remove(path string) error {
 }
 
 func syncDir(path string) error {
-	d, err := os.Open(path)
+	d, err := os.Open(path) //nolint:gosec // where the caller's file is
 	if err != nil {
 		return err
 	}

@@ -45,10 +45,10 @@ type PoolUse struct {
 
 // PoolBin is what was destroyed and can be restored.
 type PoolBin struct {
-	Volumes   int64   `json:"volumes"`
-	Bytes     int64   `json:"bytes"` // virtual
-	Retention float64 `json:"retention_seconds"`
-	Keep      bool    `json:"keep"` // even when the room is needed
+	Volumes   int64  `json:"volumes"`
+	Bytes     int64  `json:"bytes"`     // virtual
+	Retention string `json:"retention"` // as a duration of Go's
+	Keep      bool   `json:"keep"`      // even when the room is needed
 }
 
 // UnmarshalJSON reads a pool.

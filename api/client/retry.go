@@ -75,12 +75,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // broken reports whether err is of a line that broke, so that another try makes sense.
 func broken(err error) bool {
-	var unreachable *UnreachableError
-	if !errors.As(err, &unreachable) {
-		return false
-	}
-	var certificate *tls.CertificateVerificationError
-	return !errors.As(err, &certificate) && !errors.Is(err, errTimeout)
+	_, unreachable := errors.AsType[*UnreachableError](err)
+	_, distrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	return unreachable && !distrusted && !errors.Is(err, errTimeout)
 }
 
 // passing reports whether the server is likely to answer otherwise soon: it is stopping, or asked too often.

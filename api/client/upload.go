@@ -106,7 +106,7 @@ func (u *upload) piece(ctx context.Context) error {
 		return err
 	}
 	body := &counted{r: io.NewSectionReader(u.r.Source, u.offset, end-u.offset), done: u.offset, total: u.r.Size, tell: u.r.Bytes}
-	defer body.stop()
+	defer func() { _ = body.stop() }()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, u.c.base+u.path(), io.NopCloser(body))
 	if err != nil {
 		return err

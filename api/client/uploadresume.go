@@ -38,7 +38,7 @@ func (u *upload) begin(ctx context.Context) error {
 func (u *upload) ask(ctx context.Context) error {
 	a, err := u.c.once(ctx, call{method: http.MethodHead, path: u.path()}, nil)
 	if err != nil {
-		return err
+		return u.why(ctx, err)
 	}
 	n, err := strconv.ParseInt(a.header.Get("Upload-Offset"), 10, 64)
 	if err != nil || n < 0 {
@@ -51,15 +51,35 @@ func (u *upload) ask(ctx context.Context) error {
 	return nil
 }
 
+// why finds out what a refusal means: the answer to HEAD has no body that says it.
+func (u *upload) why(ctx context.Context, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == "" {
+		if _, said := u.c.Info(ctx, u.r.ID); said != nil {
+			return said
+		}
+	}
+	return err
+}
+
+// inTheWay reports whether err is of something that holds the volume.
+func inTheWay(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status == http.StatusConflict
+}
+
 // resume finds out where to go on after a piece failed with err.
 func (u *upload) resume(ctx context.Context, err error) error {
+	before := u.offset
 	for {
 		if err := u.tries.again(ctx, err); err != nil {
 			return err
 		}
 		// The volume is locked for as long as the server takes the piece's connection for alive.
 		err = u.locate(ctx)
-		if !broken(err) && !passing(err) && !fault.Is(err, fault.VolumeAlreadyLocked) {
+		if err == nil && u.offset > before { // a part of the piece arrived
+			u.tries.progress()
+		}
+		if !broken(err) && !passing(err) && !inTheWay(err) {
 			return err
 		}
 	}
