@@ -159,7 +159,7 @@ func (s *Service) unmake(ctx context.Context, at *attached, id ID) bool {
 	e := s.index.all[id]
 	s.mu.RUnlock()
 	if e != nil {
-		s.remove(e)
+		at.pool.Account(s.remove(e))
 		s.publish(EventPurged, at, e.found)
 	}
 	return err == nil

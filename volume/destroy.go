@@ -34,7 +34,7 @@ func (s *Service) Destroy(ctx context.Context, id ID, by Who, purge bool) error 
 		if err := h.Trash(ctx, f.Trashed); err != nil {
 			return err
 		}
-		s.replace(h.entry, f)
+		h.at.pool.Account(s.replace(h.entry, f))
 		s.publish(EventTrashed, h.at, f)
 		return nil
 	})
@@ -55,7 +55,7 @@ func (s *Service) Restore(ctx context.Context, id ID, by Who) (Volume, error) {
 		}
 		f := h.found
 		f.Trashed = time.Time{}
-		s.replace(h.entry, f)
+		h.at.pool.Account(s.replace(h.entry, f))
 		s.publish(EventRestored, h.at, f)
 		return nil
 	})
@@ -141,7 +141,8 @@ func (s *Service) purge(ctx context.Context, h *handle) error {
 	if err := h.Purge(ctx); err != nil {
 		return err
 	}
-	s.remove(h.entry)
+	h.at.pool.Account(s.remove(h.entry))
+	h.at.pool.SetBase(h.at.backend.BaseBytes())
 	s.publish(EventPurged, h.at, h.found)
 	return nil
 }

@@ -70,8 +70,7 @@ func (s *Service) grow(ctx context.Context, h *handle, r ResizeRequest) error {
 	if m, err = h.Resize(ctx, m, r.Size, false, r.Prealloc); err != nil {
 		return s.reread(ctx, h, err)
 	}
-	// The index accounts for the growth itself, so the reservation is only given back.
-	s.update(h, EventResized, m)
+	rooms[0].Keep(0, s.updated(h, EventResized, m).Bytes)
 	return s.announce(h, m.Size)
 }
 
@@ -98,7 +97,7 @@ func (s *Service) announce(h *handle, size int64) error {
 // reread takes up what a failed operation left on disk, and returns its error.
 func (s *Service) reread(ctx context.Context, h *handle, err error) error {
 	if f, lerr := h.Load(context.WithoutCancel(ctx)); lerr == nil {
-		s.replace(h.entry, f)
+		h.at.pool.Account(s.replace(h.entry, f))
 	}
 	return s.unwell(h.at, err)
 }

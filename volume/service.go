@@ -217,25 +217,23 @@ func (s *Service) publish(kind string, at *attached, f Found) {
 	s.cfg.Events.Publish(e)
 }
 
-// replace puts what is on disk now into the index and accounts for the difference.
-func (s *Service) replace(e *entry, f Found) {
+// replace puts what is on disk now into the index, and returns by how much it changes the pool's use: for Account where we
+// changed it, for Observe where it was found so.
+func (s *Service) replace(e *entry, f Found) (change Usage) {
 	s.mu.Lock()
-	change := Usage{}.with(f, 1).with(e.found, -1)
+	defer s.mu.Unlock()
+	change = Usage{}.with(f, 1).with(e.found, -1)
 	s.index.put(e, f)
-	s.mu.Unlock()
-	if change != (Usage{}) {
-		e.pool.pool.Account(change)
-	}
+	return change
 }
 
-// remove takes a volume that is gone for good out of the index.
-func (s *Service) remove(e *entry) {
+// remove takes a volume that is gone for good out of the index, and returns by how much that changes the pool's use.
+func (s *Service) remove(e *entry) (change Usage) {
 	s.mu.Lock()
-	change := Usage{}.with(e.found, -1)
+	defer s.mu.Unlock()
+	change = Usage{}.with(e.found, -1)
 	s.index.drop(e)
-	s.mu.Unlock()
-	e.pool.pool.Account(change)
-	e.pool.pool.SetBase(e.pool.backend.BaseBytes())
+	return change
 }
 
 // Close closes what is still open. Operations must have ended.

@@ -110,6 +110,20 @@ func (d *dir) has(name string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
+// stat asks about a file, which may be one directory further down, in one system call: lists ask about thousands. The
+// directory on the way is a volume's, and was none if it were a symbolic link.
+func (d *dir) stat(name string) (st unix.Stat_t, err error) {
+	raw, err := d.fd.SyscallConn() // which keeps the descriptor from being closed, and another one from getting its number
+	if err != nil {
+		return st, err
+	}
+	cerr := raw.Control(func(fd uintptr) { err = unix.Fstatat(int(fd), name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	if cerr != nil {
+		err = cerr
+	}
+	return st, err
+}
+
 // errNotRegular is what opening something else than a regular file fails with.
 var errNotRegular = errors.New("not a regular file")
 
