@@ -79,11 +79,8 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*client.UnreachableError](err); ok {
 		return exitUnavailable
 	}
-	switch fault.CodeOf(err) {
-	case fault.BadRequest, fault.VolumeFormatNotAllowed, fault.VolumeBusNotAllowed, fault.VolumeCloningAlgNotAllowed, fault.UnsupportedFormat:
-		return exitUsage
-	case fault.VolumeImpossibleCreatorIDMetaUpdate: // by somebody who is not the owner
-		return exitNotAllowed
+	if code, special := exitOfCode[fault.CodeOf(err)]; special {
+		return code
 	}
 	switch fault.KindOf(err) {
 	case fault.NotFound:
@@ -102,6 +99,16 @@ func exitCode(err error) int {
 		return exitOfStatus(e.Status)
 	}
 	return exitFailure
+}
+
+// exitOfCode are the codes that mean more to whoever typed the command than their kind says.
+var exitOfCode = map[fault.Code]int{
+	fault.BadRequest:                          exitUsage,
+	fault.VolumeFormatNotAllowed:              exitUsage,
+	fault.VolumeBusNotAllowed:                 exitUsage,
+	fault.VolumeCloningAlgNotAllowed:          exitUsage,
+	fault.UnsupportedFormat:                   exitUsage,
+	fault.VolumeImpossibleCreatorIDMetaUpdate: exitNotAllowed, // an update by somebody who is not the owner
 }
 
 // exitOfStatus is for codes that this version does not know, and answers of a proxy.
@@ -139,7 +146,7 @@ func describe(err error, cmd *cobra.Command) (text, next string) {
 	if e, ok := errors.AsType[*notFoundError](err); ok {
 		return text, whereToLook[e.what]
 	}
-	if next = nextStep(fault.CodeOf(err)); next != "" {
+	if next = nextStep[fault.CodeOf(err)]; next != "" {
 		return text, next
 	}
 	if e, ok := errors.AsType[*client.Error](err); ok && e.RequestID != "" && !strings.Contains(text, e.RequestID) {
@@ -165,27 +172,24 @@ var whereToLook = map[string]string{
 	"job":               "`elstore job list` shows the jobs that the server remembers.",
 }
 
+const (
+	sayWho     = "Only the owner may do this. Say who you are with --client or ELSTORE_CLIENT; `elstore volume info` shows the owner."
+	makeRoom   = "`elstore pool list` shows how full the pools are; `elstore trash empty` frees what lies in their bins."
+	checkPools = "`elstore pool list` shows the pools and what is wrong with them."
+)
+
 // nextStep says what can be done about a code. Most sentences of the server say it themselves.
-func nextStep(code fault.Code) string {
-	switch code {
-	case fault.VolumeNotFound:
-		return whereToLook["volume"]
-	case fault.PoolNotFound:
-		return whereToLook["pool"]
-	case fault.JobNotFound:
-		return whereToLook["job"]
-	case fault.VolumeAlreadyLocked:
-		return "`elstore job list` shows what runs; try again when it is done."
-	case fault.NotAllowed, fault.VolumeImpossibleCreatorIDMetaUpdate:
-		return "Only the owner may do this. Say who you are with --client or ELSTORE_CLIENT; `elstore volume info` shows the owner."
-	case fault.VolumeNotAllocable, fault.PoolFull:
-		return "`elstore pool list` shows how full the pools are; `elstore trash empty` frees what lies in their bins."
-	case fault.VolumeAvailablePathNotFound, fault.PoolUnavailable:
-		return "`elstore pool list` shows the pools and what is wrong with them."
-	case fault.VolumeDimensionNotShrinkable:
-		return "To cut off what lies beyond the new size, add --shrink."
-	case fault.VolumeInTrash:
-		return "`elstore volume restore` brings it back."
-	}
-	return ""
+var nextStep = map[fault.Code]string{
+	fault.VolumeNotFound:                      whereToLook["volume"],
+	fault.PoolNotFound:                        whereToLook["pool"],
+	fault.JobNotFound:                         whereToLook["job"],
+	fault.VolumeAlreadyLocked:                 "`elstore job list` shows what runs; try again when it is done.",
+	fault.NotAllowed:                          sayWho,
+	fault.VolumeImpossibleCreatorIDMetaUpdate: sayWho,
+	fault.VolumeNotAllocable:                  makeRoom,
+	fault.PoolFull:                            makeRoom,
+	fault.VolumeAvailablePathNotFound:         checkPools,
+	fault.PoolUnavailable:                     checkPools,
+	fault.VolumeDimensionNotShrinkable:        "To cut off what lies beyond the new size, add --shrink.",
+	fault.VolumeInTrash:                       "`elstore volume restore` brings it back.",
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -22,7 +23,7 @@ func main() {
 
 // run runs one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRootCommand()
+	root := newRootCommand() //nolint:contextcheck // ctx reaches the commands through ExecuteContextC
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -36,10 +37,20 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	for _, e := range several(err) {
 		text, next := describe(e, cmd)
-		fmt.Fprintln(stderr, "elstore:", text)
-		if next != "" {
-			fmt.Fprintln(stderr, next)
-		}
+		report(stderr, "elstore: "+text)
+		report(stderr, next)
 	}
 	return exitCode(err)
+}
+
+// report writes lines, some of them a server's, for a terminal to show.
+func report(w io.Writer, text string) {
+	if text == "" {
+		return
+	}
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	_, _ = fmt.Fprintln(w, strings.Join(lines, "\n")) // there is nowhere left to tell that this failed
 }

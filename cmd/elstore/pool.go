@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -123,8 +122,7 @@ func newPoolShow(c *cli) *cobra.Command {
 }
 
 func printPool(cmd *cobra.Command, p client.Pool) error {
-	kept := time.Duration(p.Bin.Retention * float64(time.Second))
-	bin := fmt.Sprintf("%d volumes, %s, kept %v", p.Bin.Volumes, humanSize(p.Bin.Bytes), kept)
+	bin := fmt.Sprintf("%s, %s, kept for %s", counted(p.Bin.Volumes, "volume"), humanSize(p.Bin.Bytes), humanDuration(p.Bin.Retention))
 	if p.Bin.Keep {
 		bin += ", also when their room is needed"
 	}
@@ -134,7 +132,7 @@ func printPool(cmd *cobra.Command, p client.Pool) error {
 		"State", poolState(p),
 		"Volumes", of(fmt.Sprint(p.Used.Volumes), p.Limits.Volumes, plain),
 		"Total size", of(humanSize(p.Used.Bytes), p.Limits.TotalSize, humanSize),
-		"Reserved", fmt.Sprintf("%d volumes, %s", p.Reserved.Volumes, humanSize(p.Reserved.Bytes)),
+		"Reserved", counted(p.Reserved.Volumes, "volume")+", "+humanSize(p.Reserved.Bytes),
 		"Largest volume", orNone(p.Limits.VolumeSize, humanSize),
 		"Bin", bin,
 		"File system", p.FileSystem,
@@ -174,7 +172,7 @@ volumes that were put there, or taken away, by hand. It does so by itself, soone
 					return nil
 				}
 				for _, r := range list {
-					if err := printf(cmd, "Pool %s: %d volumes came, %d went.\n", printable(r.Name), r.Came, r.Went); err != nil {
+					if err := printf(cmd, "Pool %s: %s came, %d went.\n", printable(r.Name), counted(int64(r.Came), "volume"), r.Went); err != nil {
 						return err
 					}
 				}

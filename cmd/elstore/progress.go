@@ -32,7 +32,7 @@ func (c *cli) newBar(cmd *cobra.Command, label string) *bar {
 // isTerminal reports whether a command's stream is one.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a descriptor is small
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // bytes is told how much of a transfer is done.

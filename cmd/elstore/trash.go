@@ -87,7 +87,7 @@ asked about first, unless --yes says so.`,
 			case c.quiet:
 				return nil
 			}
-			return printf(cmd, "Removed %d volumes.\n", answer.Purged)
+			return printf(cmd, "Removed %s.\n", counted(int64(answer.Purged), "volume"))
 		},
 	}
 	cmd.Flags().StringVar(&pool, "pool", "", "only the bin of this pool")
