@@ -133,7 +133,7 @@ func (p *Pool) lock(ctx context.Context) error {
 		return fault.Errorf(fault.PoolUnavailable, "this server may not write it: %s", err)
 	}
 	if !p.Settings().Shared {
-		life, by, err := lockForLife(p.root, p.set.cfg.ServerID)
+		life, by, err := lockForLife(ctx, p.root, p.set.cfg.ServerID)
 		p.set.mu.Lock()
 		p.life, p.heldBy = life, by
 		p.set.mu.Unlock()

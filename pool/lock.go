@@ -175,7 +175,7 @@ func (h Holder) clean() Holder {
 }
 
 // lockForLife takes the pool for this server alone. The error says who holds it.
-func lockForLife(root *os.Root, server string) (*lock, Holder, error) {
+func lockForLife(ctx context.Context, root *os.Root, server string) (*lock, Holder, error) {
 	l := newLock(root, LockFile)
 	ok, err := l.try()
 	if err != nil {
@@ -184,7 +184,7 @@ func lockForLife(root *os.Root, server string) (*lock, Holder, error) {
 	by := holder(root, LockFile)
 	if !ok && by.Server == server {
 		// This server's last process was killed while it started a program, which has the descriptor until it runs.
-		ctx, cancel := context.WithTimeout(context.Background(), ownLockWait)
+		ctx, cancel := context.WithTimeout(ctx, ownLockWait)
 		defer cancel()
 		if ok, err = l.wait(ctx); err != nil {
 			return nil, Holder{}, err

@@ -345,7 +345,7 @@ func TestALockThatIsNeverFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	life, _, err := lockForLife(root, "other")
+	life, _, err := lockForLife(t.Context(), root, "other")
 	if err != nil {
 		t.Fatal(err)
 	}

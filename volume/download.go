@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"elstore/volume/fault"
@@ -97,7 +98,7 @@ func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Pr
 			d.Size = info.Size()
 			return locked, nil
 		}
-		d.File.Close()
+		err = errors.Join(err, d.File.Close())
 	}
 	d.release()
 	return false, fault.FromOS("open image", err)

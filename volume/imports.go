@@ -154,7 +154,7 @@ func (s *Service) openSource(src Source) (arrival, error) {
 		if err != nil {
 			return arrival{}, err
 		}
-		return arrival{length: size, close: func() { f.Close() }, into: func(ctx context.Context, to *os.File, p Progress) error {
+		return arrival{length: size, close: func() { _ = f.Close() }, into: func(ctx context.Context, to *os.File, p Progress) error {
 			return copyInto(ctx, to, f, size, p)
 		}}, nil
 	case src.Body != nil:
@@ -193,7 +193,7 @@ func (s *Service) openImport(path string) (*os.File, int64, error) {
 			return nil, 0, forbidden("can't be opened")
 		}
 		if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
-			f.Close()
+			_ = f.Close()
 			return nil, 0, forbidden("is not a regular file")
 		}
 		return f, info.Size(), nil

@@ -73,7 +73,7 @@ func openState(ctx context.Context, dir string) (_ *state, err error) {
 
 func (s *state) close() {
 	if s.root != nil {
-		s.root.Close()
+		_ = s.root.Close()
 	}
 	_ = s.lock.Close()
 }
