@@ -171,6 +171,9 @@ func (s *Service) openImport(path string) (*os.File, int64, error) {
 	forbidden := func(why string) error {
 		return fault.Errorf(fault.FetchForbidden, "path %.200q %s; allowed are regular files under %q", path, why, s.cfg.ImportDirs)
 	}
+	if len(s.cfg.ImportDirs) == 0 {
+		return nil, 0, fault.Errorf(fault.FetchForbidden, "this server imports no files: its configuration (import-dir) allows no directory")
+	}
 	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
 		return nil, 0, forbidden("is not absolute")
 	}
