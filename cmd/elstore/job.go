@@ -92,10 +92,11 @@ func percent(j client.Job) string {
 
 func newJobShow(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use:               "show JOB",
-		Aliases:           []string{"info"},
-		Short:             "Show how a job stands",
-		Long:              "Show how a job stands, and how it ended. The code is 0 also where it failed; `elstore job wait` tells by its code.",
+		Use:     "show JOB",
+		Aliases: []string{"info"},
+		Short:   "Show how a job stands",
+		Long: `Show how a job stands, and how it ended. The code is 0 also where it failed;
+` + "`elstore job wait`" + ` tells by its code.`,
 		Example:           "  elstore job show 2kq3v5wx7yzab4cd6ef1gh9ij8",
 		Args:              args(1, 1, "JOB"),
 		ValidArgsFunction: c.complete(jobs(), 1),
