@@ -32,7 +32,7 @@ const (
 //   - Its purpose is convert: the image that meta.json does not name is half-made or left over. Removed.
 //   - It tells sizes, so that it is a resize of ours, and the image is larger than meta.json says: growing was not
 //     done, or shrinking was not finished. Cut.
-//   - It tells of a new image that is in place: what was uploaded is that, and is removed.
+//   - It tells of a new image that is in place, or the upload is the image: what was uploaded is that, and is removed.
 //   - Then meta.json gets the image's real size and base image, and the .ignore files go.
 func (b *Backend) settle(ctx context.Context, d *dir, id volume.ID, inBin bool, c contents, lock *os.File) error {
 	if c.deleted && !inBin {
@@ -81,7 +81,10 @@ func (b *Backend) settleImage(ctx context.Context, d *dir, id volume.ID, c conte
 			return err
 		}
 	}
-	if d.replaced(c.marks, d.inode(dataName(m.Format))) {
+	// A power cut may take the .ignore file's content and leave its name. What was uploaded may be the image itself by
+	// another name, and must not be written to as an upload.
+	image := d.inode(dataName(m.Format))
+	if d.replaced(c.marks, image) || image != 0 && image == d.inode(uploadName) {
 		if err := d.remove(uploadName); err != nil {
 			return err
 		}
