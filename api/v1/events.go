@@ -31,11 +31,11 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	since, lost := lastEvent(r)
 	sub := a.cfg.Events.Subscribe(since)
 	defer sub.Close()
-	s, err := newStream(w)
+	last := sub.Since
+	s, err := newStream(w, last)
 	if err != nil || r.Method == http.MethodHead {
 		return nil // the client is gone
 	}
-	last := max(since, 0)
 	if lost || sub.Lost {
 		e := volume.Event{Type: eventReset, Revision: a.cfg.Events.Revision(), Time: time.Now().UTC()}
 		if s.send(last, eventReset, e) != nil {

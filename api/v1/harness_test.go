@@ -194,34 +194,55 @@ func (s *server) get(path string, headers ...header) answer {
 	return s.do(http.MethodGet, path, nil, headers...)
 }
 
-// conform judges an exchange by the document.
+// conform judges an exchange by the document: the answer, and the request if it was not refused.
 func conform(req *http.Request, sent []byte, a answer) error {
-	router, err := spec()
+	in, err := placed(req, sent)
 	if err != nil {
 		return err
 	}
-	copied := req.Clone(context.Background())
-	copied.URL = &url.URL{Path: req.URL.Path, RawPath: req.URL.RawPath, RawQuery: req.URL.RawQuery}
-	copied.Body = io.NopCloser(bytes.NewReader(sent))
-	if copied.Header.Get("Content-Type") == "" && len(sent) > 0 {
-		copied.Header.Set("Content-Type", map[bool]string{true: "application/octet-stream", false: "application/json"}[req.Method == http.MethodPut])
-	}
-	if len(sent) == 0 {
-		copied.Body = nil
-	}
-	route, params, err := router.FindRoute(copied)
-	if err != nil {
-		return err
-	}
-	in := &openapi3filter.RequestValidationInput{Request: copied, PathParams: params, Route: route, Options: &openapi3filter.Options{}}
 	if a.status < 400 {
 		if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil {
 			return fmt.Errorf("the request: %w", err)
 		}
 	}
+	return judged(in, a)
+}
+
+// answered judges an answer alone.
+func answered(req *http.Request, a answer) error {
+	in, err := placed(req, nil)
+	if err != nil {
+		return err
+	}
+	return judged(in, a)
+}
+
+// placed finds the request in the document.
+func placed(req *http.Request, sent []byte) (*openapi3filter.RequestValidationInput, error) {
+	router, err := spec()
+	if err != nil {
+		return nil, err
+	}
+	copied := req.Clone(context.Background())
+	copied.URL = &url.URL{Path: req.URL.Path, RawPath: req.URL.RawPath, RawQuery: req.URL.RawQuery}
+	copied.Body = io.NopCloser(bytes.NewReader(sent))
+	if len(sent) == 0 {
+		copied.Body = nil
+	} else if copied.Header.Get("Content-Type") == "" {
+		copied.Header.Set("Content-Type", map[bool]string{true: "application/octet-stream", false: "application/json"}[req.Method == http.MethodPut])
+	}
+	route, params, err := router.FindRoute(copied)
+	if err != nil {
+		return nil, err
+	}
+	return &openapi3filter.RequestValidationInput{Request: copied, PathParams: params, Route: route, Options: &openapi3filter.Options{}}, nil
+}
+
+func judged(in *openapi3filter.RequestValidationInput, a answer) error {
+	noBody := in.Request.Method == http.MethodHead || a.status == http.StatusNotModified || a.header.Get("Content-Type") == "text/event-stream"
 	out := &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: in, Status: a.status, Header: a.header,
-		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: req.Method == http.MethodHead || a.status == 304},
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: noBody},
 	}
 	out.SetBodyBytes(a.body)
 	if err := openapi3filter.ValidateResponse(context.Background(), out); err != nil {

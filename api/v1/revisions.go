@@ -26,7 +26,7 @@ func (a *API) revisions(w http.ResponseWriter, r *http.Request) error {
 	sub := a.cfg.Events.Subscribe(0)
 	defer sub.Close()
 	told := a.cfg.Events.Revision()
-	s, err := newStream(w)
+	s, err := newStream(w, told)
 	if err != nil || r.Method == http.MethodHead || s.send(told, "revision", revision{told}) != nil {
 		return nil // the client is gone
 	}

@@ -17,15 +17,15 @@ type stream struct {
 	control *http.ResponseController
 }
 
-// newStream begins the answer, so that the client knows that it is connected.
-func newStream(w http.ResponseWriter) (*stream, error) {
+// newStream begins the answer, so that the client knows that it is connected, and from which id on it may come back.
+func newStream(w http.ResponseWriter, id int64) (*stream, error) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies would gather events for minutes
 	w.WriteHeader(http.StatusOK)
 	s := &stream{w, http.NewResponseController(w)}
-	return s, s.text("retry: 2000\n\n")
+	return s, s.text(fmt.Sprintf("retry: 2000\nid: %d\n\n", id))
 }
 
 // send writes an event.
