@@ -135,9 +135,6 @@ func (c *catcher) Write(p []byte) (int, error) {
 // ReadFrom lets a file go out by sendfile.
 func (c *catcher) ReadFrom(src io.Reader) (int64, error) { return io.Copy(c.ResponseWriter, src) }
 
-// Unwrap serves http.ResponseController.
-func (c *catcher) Unwrap() http.ResponseWriter { return c.ResponseWriter }
-
 // refusal is the error for what http.ServeContent refused.
 func (c *catcher) refusal(size int64) error {
 	switch c.refused {

@@ -2,6 +2,7 @@ package v1_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -122,9 +123,7 @@ func TestAccessiblePages(t *testing.T) {
 			var paged []string
 			for {
 				body := map[string]any{"client_uid": alice, "limit": limit}
-				for key, value := range extra {
-					body[key] = value
-				}
+				maps.Copy(body, extra)
 				if len(paged) > 0 {
 					body["after"] = paged[len(paged)-1]
 				}

@@ -121,7 +121,7 @@ func refusals(id string) []refusal {
 		{"source format unknown", "/import", newVolume("path", `"/x", "source_format": "doc"`), 400, "UnsupportedFormat", "'source_format' is \"doc\"; allowed is raw, qcow2"},
 		{"import of nothing", "/import", newVolume("size", "1"), 400, "BadRequest", "request was badly formatted. 'path'"},
 		{"import of two", "/import", newVolume("path", `"/x", "url": "http://x/"`), 400, "BadRequest", "exclude each other"},
-		{"import from elsewhere", "/import", newVolume("path", `"/etc/passwd"`), 403, "FetchForbidden", "/etc/passwd"},
+		{"import from elsewhere", "/import", newVolume("path", `"/etc/passwd"`), 403, "FetchForbidden", ""},
 		{"raw overlay", "/import", newVolume("path", `"/x", "overlay": true, "format": "raw"`), 400, "VolumeFormatNotAllowed", "overlay"},
 
 		{"resize to nothing", "/update/resize", owned(`, "size": 0`), 400, "BadRequest", "'size' is 0"},
@@ -245,6 +245,9 @@ func TestBadImages(t *testing.T) {
 				t.Errorf("changed:\n%s\nfrom\n%s", after, before)
 			}
 		})
+	}
+	for _, path := range []string{"/etc/passwd", dir + "/../../etc/passwd", "good", dir, dir + "/none", dir + `\u0000`} {
+		s.post("/import", fmt.Sprintf(`{"creatorID": %q, "name": "n", "path": "%s"}`, alice, path)).want(403, "FetchForbidden")
 	}
 	s.post("/import", fmt.Sprintf(`{"creatorID": %q, "name": "n", "path": %q}`, alice, good)).want(200)
 }

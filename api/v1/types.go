@@ -69,9 +69,6 @@ func (r *rate) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the number as it was given.
-func (r rate) MarshalJSON() ([]byte, error) { return r, nil }
-
 // missing is the error for a key that is required here and not everywhere; its text is the one of rest.Decode.
 func missing(key string) error {
 	return fault.Errorf(fault.BadRequest, "request was badly formatted. '%s'", key)
