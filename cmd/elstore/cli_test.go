@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -118,9 +119,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.t.Errorf("nobody expected %s %s %s", r.Method, path, body)
 		list = []reply{refuses(404, "NoSuchPath", "nothing is here")}
 	}
-	for key, values := range list[0].header {
-		w.Header()[key] = values
-	}
+	maps.Copy(w.Header(), list[0].header)
 	w.WriteHeader(list[0].status)
 	_, _ = io.WriteString(w, list[0].body)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 )
@@ -38,9 +39,7 @@ func TestOutput(t *testing.T) {
 	)
 	with := func(path string, replies ...reply) answers {
 		a := answers{path: replies}
-		for key, value := range found {
-			a[key] = value
-		}
+		maps.Copy(a, found)
 		return a
 	}
 	long := record(otherID, strings.Repeat("n", 60), `,"private":true,"exported":true,"exports":["iscsi:a","iscsi:b"],"locked":true,"operation":"clone","available":false,"iso_type":"tool"`)
