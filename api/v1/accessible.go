@@ -33,7 +33,11 @@ func (a *API) accessible(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return rest.Reply(w, http.StatusOK, list)
+	body, err := encodeRecords(list)
+	if err != nil {
+		return err
+	}
+	return rest.Reply(w, http.StatusOK, body)
 }
 
 func (a *API) list(ctx context.Context, req accessibleRequest) ([]record, error) {

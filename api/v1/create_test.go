@@ -3,6 +3,7 @@ package v1_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -116,14 +117,15 @@ func TestManyClientsFillAPoolExactly(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			resp.Body.Close()
+			defer resp.Body.Close()
 			switch resp.StatusCode {
 			case 200:
 				made.Add(1)
 			case 507:
 				full.Add(1)
 			default:
-				t.Errorf("status %d", resp.StatusCode)
+				body, _ := io.ReadAll(resp.Body)
+				t.Errorf("status %d: %s", resp.StatusCode, body)
 			}
 		})
 	}

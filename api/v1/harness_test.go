@@ -68,7 +68,7 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 	s := &server{t: t, root: t.TempDir()}
 	s.pool = rig.Pool(t, s.root, "pool", settings)
 	s.Parts = rig.Assemble(t, s.root, func(c *volume.Config) {
-		c.LockWait = 100 * time.Millisecond
+		c.LockWait = time.Second
 		for _, fn := range change {
 			fn(c)
 		}

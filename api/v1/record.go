@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"elstore/api/rest"
 	"elstore/volume"
 )
 
@@ -81,6 +82,24 @@ func records(list []volume.Volume) []record {
 		out[i] = recordOf(&list[i])
 	}
 	return out
+}
+
+// encodeRecords writes a list as JSON.
+func encodeRecords(list []record) (rest.Encoded, error) {
+	const usual = 512 // bytes of a record
+	body := make([]byte, 0, 2+usual*len(list))
+	body = append(body, '[')
+	for i := range list {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		one, err := list[i].MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, one...)
+	}
+	return append(body, ']', '\n'), nil
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format(timeFormat) }
