@@ -176,6 +176,47 @@ func TestKeepIsBounded(t *testing.T) {
 	}
 }
 
+func TestWroteFreesTheRoomForWritingOnly(t *testing.T) {
+	w := open(t, tree(t, map[string]string{"a/" + SettingsFile: "{}"}), nil)
+	free := *w.info("a").Free
+	big := volume.Want{Pool: "a", Volumes: 1, Size: gb, Bytes: gb, Write: free / 3 * 2}
+	reserve := func() (volume.Reservation, error) {
+		taken, err := w.Reserve(t.Context(), []volume.Want{big}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return taken[0], nil
+	}
+	first, err := reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reserve(); err == nil {
+		t.Fatal("two thirds of the room were reserved twice")
+	}
+	first.Wrote()
+	first.Wrote()
+	second, err := reserve()
+	if err != nil {
+		t.Fatalf("what was written is still counted as to be written: %v", err)
+	}
+	if r := w.info("a").Reserved; r.Volumes != 2 || r.Bytes != 2*gb {
+		t.Errorf("reserved %+v", r)
+	}
+	first.Keep(1, gb)
+	first.Wrote()
+	second.Release()
+	second.Wrote()
+	if i := w.info("a"); i.Used.Volumes != 1 || i.Used.Bytes != gb || i.Reserved != (InfoUse{}) {
+		t.Errorf("used %+v, reserved %+v", i.Used, i.Reserved)
+	}
+	if third, err := reserve(); err != nil {
+		t.Errorf("room was lost: %v", err)
+	} else {
+		third.Release()
+	}
+}
+
 // bin is a pool's bin for tests: volumes of 1 GB.
 type bin struct {
 	w     *world

@@ -68,6 +68,7 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 		if err := s.arrive(ctx, mk.at, data, f, steps.next()); err != nil {
 			return Meta{}, err
 		}
+		mk.rooms[0].Wrote()
 		if err := src.Checksum.verify(ctx, f); err != nil {
 			return Meta{}, err
 		}
@@ -121,8 +122,12 @@ func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image,
 	if overlay {
 		base = img.OnDisk
 	}
+	write := int64(metadataRoom)
+	if !(img.Format == string(n.Meta.Format) || overlay && img.Format == string(Raw)) {
+		write += img.OnDisk // what has the right format already is moved into its place
+	}
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
-		Pool: mk.at.pool.Name(), Size: n.Meta.Size, Bytes: bytes + base, Write: img.OnDisk + metadataRoom, Format: n.Meta.Format,
+		Pool: mk.at.pool.Name(), Size: n.Meta.Size, Bytes: bytes + base, Write: write, Format: n.Meta.Format,
 	}}, s.emptyOldest)
 	if err != nil {
 		return Meta{}, err
