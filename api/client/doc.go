@@ -8,4 +8,13 @@
 //
 // Calls that may take long return an Operation. The server goes on with it whether anybody waits or not;
 // Operation.Wait follows it and tells how far it is.
+//
+//	c, err := client.New(client.Config{BaseURL: "http://127.0.0.1:7772"})
+//	...
+//	op, err := c.Create(ctx, client.CreateRequest{Creator: me, Name: "web", Size: 10e9})
+//	if fault.Is(err, fault.VolumeNotAllocable) {
+//		// no pool has room
+//	}
+//	...
+//	volume, err := op.Wait(ctx, nil)
 package client

@@ -56,6 +56,23 @@ type notFoundError struct{ what, name string }
 
 func (e *notFoundError) Error() string { return fmt.Sprintf("no %s is named %q", e.what, e.name) }
 
+// resumableError is of work that can be taken up again, as next says.
+type resumableError struct {
+	err  error
+	next string
+}
+
+func (e *resumableError) Error() string { return e.err.Error() }
+func (e *resumableError) Unwrap() error { return e.err }
+
+// resumable marks err, if any, as of a transfer that the same command takes up again.
+func resumable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &resumableError{err, "The same command goes on where it was."}
+}
+
 // several parts the errors of several arguments.
 func several(err error) []error {
 	if all, ok := errors.AsType[joined](err); ok {
@@ -138,9 +155,15 @@ func describe(err error, cmd *cobra.Command) (text, next string) {
 		return text, fmt.Sprintf("See `%s --help`.", cmd.CommandPath())
 	}
 	if errors.Is(err, context.Canceled) {
+		if e, ok := errors.AsType[*resumableError](err); ok {
+			return "interrupted", e.next
+		}
 		return "interrupted", ""
 	}
 	if _, ok := errors.AsType[*client.UnreachableError](err); ok {
+		if e, ok := errors.AsType[*resumableError](err); ok {
+			return text, e.next
+		}
 		return text, "Is `elstore serve` running there? Name another server with --server or ELSTORE_SERVER."
 	}
 	if e, ok := errors.AsType[*notFoundError](err); ok {

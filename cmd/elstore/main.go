@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,9 +30,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
-	}
-	if errors.Is(err, syscall.EPIPE) { // who read our output has seen enough, as `head` does
-		return exitFailure
 	}
 	for _, e := range several(err) {
 		text, next := describe(e, cmd)
