@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -177,12 +178,39 @@ func TestJobList(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.query, func(t *testing.T) {
-			if got := s.get("/jobs" + tt.query).want(200).list(); len(got) != tt.want {
+			got := s.get("/jobs" + tt.query).want(200).list()
+			if len(got) != tt.want {
 				t.Errorf("%d jobs: %v", len(got), got)
+			}
+			for _, job := range got {
+				if job["result"] != nil {
+					t.Errorf("the list bears a result: %v", job)
+				}
 			}
 		})
 	}
 	s.get("/jobs?volume=x").want(400, "BadRequest")
+}
+
+// A failure of ours repeats the request's keys, and no secret.
+func TestInternalError(t *testing.T) {
+	s := newServer(t, `{}`, func(c *volume.Config) { c.Fetch = broken{} })
+	body := fetched("n")
+	body["private"] = true
+	got := s.post("/create/url", body).want(http.StatusInternalServerError, "InternalError").object()
+	if got["creatorID"] != alice || got["name"] != "n" || got["private"] != true || got["request_id"] == nil || strings.Contains(fmt.Sprint(got), "secret") {
+		t.Errorf("%v", got)
+	}
+	if job := s.wait(s.post("/create/url", body, async)); job["state"] != "failed" || strings.Contains(fmt.Sprint(job), "secret") {
+		t.Errorf("%v", job)
+	}
+}
+
+// broken is a Fetcher that fails in a way that nobody thought of.
+type broken struct{}
+
+func (broken) Download(context.Context, string, *os.File, volume.Progress) (int64, error) {
+	return 0, errors.New("a secret detail")
 }
 
 func idempotent(key string) header { return header{"Idempotency-Key", key} }
