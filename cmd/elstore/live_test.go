@@ -58,6 +58,9 @@ func TestStory(t *testing.T) {
 	if out := succeeds(t, "pool", "show", "fast"); !strings.Contains(out, "valid") || !strings.Contains(out, "0 of 20") {
 		t.Errorf("pool show: %s", out)
 	}
+	if out := succeeds(t, "pool", "refresh"); out != "Pool fast: 0 volumes came, 0 went.\n" {
+		t.Errorf("pool refresh: %s", out)
+	}
 	id := strings.TrimSpace(succeeds(t, "-q", "volume", "create", "web", "--size", "8M"))
 	if _, ok := fullID(id); !ok {
 		t.Fatalf("volume create -q printed %q", id)
