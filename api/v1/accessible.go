@@ -33,11 +33,7 @@ func (a *API) accessible(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := encodeRecords(list)
-	if err != nil {
-		return err
-	}
-	return rest.Reply(w, http.StatusOK, body)
+	return rest.Reply(w, http.StatusOK, encodeRecords(list))
 }
 
 func (a *API) list(ctx context.Context, req accessibleRequest) ([]record, error) {

@@ -1,10 +1,10 @@
 package v1
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"elstore/api/rest"
@@ -85,7 +85,7 @@ func records(list []volume.Volume) []record {
 }
 
 // encodeRecords writes a list as JSON.
-func encodeRecords(list []record) (rest.Encoded, error) {
+func encodeRecords(list []record) rest.Encoded {
 	const usual = 512 // bytes of a record
 	body := make([]byte, 0, 2+usual*len(list))
 	body = append(body, '[')
@@ -93,39 +93,111 @@ func encodeRecords(list []record) (rest.Encoded, error) {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		one, err := list[i].MarshalJSON()
-		if err != nil {
-			return nil, err
-		}
-		body = append(body, one...)
+		body = list[i].appendJSON(body)
 	}
-	return append(body, ']', '\n'), nil
+	return append(body, ']', '\n')
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format(timeFormat) }
 
 // MarshalJSON writes the keys in their order, the clients' own at the end. One of those that bears the name of
 // a key of ours, as a hand-made meta.json may have it, is left out.
-func (r record) MarshalJSON() ([]byte, error) {
-	type plain record
-	data, err := json.Marshal(plain(r))
-	if err != nil || len(r.extra) == 0 {
-		return data, err
+func (r record) MarshalJSON() ([]byte, error) { return r.appendJSON(nil), nil }
+
+// appendJSON is MarshalJSON without reflection: lists have thousands of records. A test holds it against the struct's tags.
+func (r *record) appendJSON(b []byte) []byte {
+	w := object(append(b, '{'))
+	w.text("volumeID", r.ID.String())
+	w.text("creatorID", r.Creator.String())
+	w.number("size", r.Size)
+	w.quoted("name", r.Name)
+	w.text("format", string(r.Format))
+	if r.ISOType != "" {
+		w.quoted("iso_type", r.ISOType)
 	}
-	b := bytes.NewBuffer(data[:len(data)-1])
+	w.truth("private", r.Private)
+	w.truth("bootable", r.Bootable)
+	w.truth("readonly", r.ReadOnly)
+	w.truth("shareable", r.Shareable)
+	w.truth("clonable", r.Clonable)
+	w.text("alg", string(r.Alg))
+	w.text("bus", string(r.Bus))
+	w.truth("cloudinit", r.CloudInit)
+	w.truth("ceph", r.Ceph)
+	w.truth("exported", r.Exported)
+	w.number("sizeOnDisk", r.SizeOnDisk)
+	w.text("lastUpdated", r.LastUpdated)
+	w.quoted("pool", r.Pool)
+	w.truth("locked", r.Locked)
+	if r.Operation != "" {
+		w.quoted("operation", r.Operation)
+	}
+	w.key("exports")
+	w = append(w, '[')
+	for i, name := range r.Exports {
+		if i > 0 {
+			w = append(w, ',')
+		}
+		w = appendQuoted(w, name)
+	}
+	w = append(w, ']')
+	w.truth("available", r.Available)
+	w.truth("overlay", r.Overlay)
+	if r.Trashed != "" {
+		w.text("trashed", r.Trashed)
+	}
 	for _, key := range slices.Sorted(maps.Keys(r.extra)) {
 		if recordKeys[key] {
 			continue
 		}
-		name, err := json.Marshal(key)
-		if err != nil {
-			return nil, err
-		}
-		b.WriteByte(',')
-		b.Write(name)
-		b.WriteByte(':')
-		b.Write(r.extra[key])
+		w.comma()
+		w = appendQuoted(w, key)
+		w = append(append(w, ':'), r.extra[key]...)
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	return append(w, '}')
+}
+
+// object is the beginning of a JSON object.
+type object []byte
+
+func (o *object) comma() {
+	if last := (*o)[len(*o)-1]; last != '{' {
+		*o = append(*o, ',')
+	}
+}
+
+// key begins a member. Our keys need no escapes.
+func (o *object) key(name string) {
+	o.comma()
+	*o = append(append(append(*o, '"'), name...), '"', ':')
+}
+
+// text writes a value that needs no escapes.
+func (o *object) text(key, value string) {
+	o.key(key)
+	*o = append(append(append(*o, '"'), value...), '"')
+}
+
+// quoted writes any text.
+func (o *object) quoted(key, value string) {
+	o.key(key)
+	*o = appendQuoted(*o, value)
+}
+
+func (o *object) number(key string, value int64) {
+	o.key(key)
+	*o = strconv.AppendInt(*o, value, 10)
+}
+
+func (o *object) truth(key string, value bool) {
+	o.key(key)
+	*o = strconv.AppendBool(*o, value)
+}
+
+func appendQuoted(b []byte, text string) []byte {
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		panic("v1: a string can't be written: " + err.Error()) // there is none
+	}
+	return append(b, quoted...)
 }

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"path"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -127,19 +124,15 @@ func (b *Backend) volumes(in string) (map[volume.ID]string, error) {
 	return found, nil
 }
 
-// List returns the ids of the complete volumes that stand in the pool.
-func (b *Backend) List(ctx context.Context) ([]volume.ID, error) {
-	names, err := b.volumes(".")
+// List returns the ids of the directories that are named as volumes are.
+func (b *Backend) List(context.Context) ([]volume.ID, error) {
+	names, err := b.pool.names()
 	if err != nil {
 		return nil, err
 	}
 	ids := make([]volume.ID, 0, len(names))
-	for id, name := range names {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		var st unix.Stat_t
-		if unix.Fstatat(int(b.pool.fd.Fd()), path.Join(name, metaName), &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+	for _, name := range names {
+		if id, ok := parseVolumeName(name); ok {
 			ids = append(ids, id)
 		}
 	}
