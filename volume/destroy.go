@@ -87,7 +87,7 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	}, -1)
 }
 
-// Run sweeps the bins every interval until ctx ends.
+// Run rechecks what can't be used and sweeps the bins, every interval until ctx ends.
 func (s *Service) Run(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -96,6 +96,9 @@ func (s *Service) Run(ctx context.Context, interval time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			if n := s.Recheck(ctx); n > 0 {
+				s.cfg.Log.Info("volumes can be used again", slog.Int("volumes", n))
+			}
 			if n, err := s.Sweep(ctx); err != nil {
 				s.cfg.Log.Warn("bin not swept", slog.Any("error", err))
 			} else if n > 0 {

@@ -193,6 +193,36 @@ func (s *Service) reconcile(ctx context.Context, at *attached, id ID) (int, erro
 	return 0, nil
 }
 
+// Recheck looks again at the volumes that can't be used, since somebody may have mended them, or what a crash left
+// behind may have let go of them. It returns how many can be used now.
+func (s *Service) Recheck(ctx context.Context) (mended int) {
+	for _, v := range s.Damaged() {
+		at, err := s.enter(v.Pool)
+		if err != nil {
+			continue
+		}
+		if v.Trashed.IsZero() {
+			var f Found
+			if f, err = at.backend.Load(ctx, v.ID); err == nil {
+				err = f.Problem
+			}
+		}
+		at.busy.Done()
+		if err != nil {
+			continue
+		}
+		// Under its lock, so that what was left behind is recovered first. One that fails is as it was.
+		_ = s.operate(ctx, v.ID, nil, Operation{Purpose: "recheck"}, func(_ context.Context, h *handle) error {
+			if h.found.Problem == nil {
+				mended++
+				s.publish(EventFound, h.at, h.found)
+			}
+			return nil
+		})
+	}
+	return mended
+}
+
 // add counts n times what f takes of its pool's limits.
 func (u *Usage) add(f Found, n int) {
 	u.Volumes += n
