@@ -11,6 +11,7 @@ import (
 	"elstore/test/rig"
 	"elstore/volume"
 	"elstore/volume/fault"
+	"elstore/volume/file"
 )
 
 func (p *place) open(id volume.ID, c volume.Claim) *volume.Opened {
@@ -194,5 +195,32 @@ func TestCloneWhileInUseWithoutReflink(t *testing.T) {
 	want(t, err, fault.NoReflink)
 	if left, err := os.ReadDir(p.pool); err != nil || len(left) > 5 {
 		t.Errorf("%v, %v", left, err)
+	}
+}
+
+func TestDeviceOfAPoolThatWentAndCameBackIsClosed(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v := p.create("v", mib)
+	o := p.open(v.ID, volume.Claim{Export: "one"})
+	at, ok := p.Pools.Get("pool")
+	if !ok {
+		t.Fatal("no pool")
+	}
+	p.Volumes.RemovePool("pool")
+	b, err := file.Open(t.Context(), file.Config{Dir: p.pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	if err := p.Volumes.AddPool(t.Context(), at, b); err != nil {
+		t.Fatal(err)
+	}
+	name := "renamed"
+	want(t, p.Volumes.Update(t.Context(), v.ID, nil, volume.Change{Name: &name}), fault.VolumeAlreadyLocked)
+	if err := errors.Join(o.Close(), o.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := p.Volumes.Update(t.Context(), v.ID, nil, volume.Change{Name: &name}); err != nil {
+		t.Errorf("when nothing uses it any more: %v", err)
 	}
 }
