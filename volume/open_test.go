@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -195,6 +197,39 @@ func TestCloneWhileInUseWithoutReflink(t *testing.T) {
 	want(t, err, fault.NoReflink)
 	if left, err := os.ReadDir(p.pool); err != nil || len(left) > 5 {
 		t.Errorf("%v, %v", left, err)
+	}
+}
+
+// What is added lies behind all requests, so they need not wait while it is written, which may take long.
+func TestRequestsGoOnWhileTheVolumeGrows(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v := p.create("v", mib)
+	o := p.open(v.ID, volume.Claim{Export: "one"})
+	defer o.Close()
+	grown := make(chan error, 1)
+	go func() {
+		grown <- p.Volumes.Resize(t.Context(), v.ID, nil, volume.ResizeRequest{Size: 128 * mib, Prealloc: volume.PreallocFull})
+	}()
+	for {
+		info, err := os.Stat(filepath.Join(p.dir(v.ID), "data.img"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > mib {
+			break
+		}
+		runtime.Gosched()
+	}
+	if _, err := o.WriteAt(noise(512), 0); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-grown:
+		t.Errorf("a write waited until the volume had grown: %v", err)
+	default:
+	}
+	if err := <-grown; err != nil || o.Size() != 128*mib {
+		t.Errorf("size %d, %v", o.Size(), err)
 	}
 }
 
