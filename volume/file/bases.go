@@ -265,7 +265,7 @@ func (b *Backend) dropBase(name string) error {
 		if err != nil {
 			return ignoreMissing(err)
 		}
-		defer f.Close() //nolint:errcheck // nothing was written
+		defer unlock(f)
 		if err := flockNow(f, unix.LOCK_EX); err != nil {
 			return err
 		}
@@ -317,8 +317,8 @@ func (d *dir) holdBase(name string) (*os.File, error) {
 		return nil, err
 	}
 	if err := flockNow(f, unix.LOCK_SH); err != nil || !linked(f) {
-		f.Close() //nolint:errcheck,gosec // nothing was written
-		return nil, fs.ErrNotExist
+		unlock(f)
+		return nil, fs.ErrNotExist // as good as: who holds it removes it
 	}
 	return f, nil
 }
