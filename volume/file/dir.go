@@ -123,7 +123,7 @@ func (d *dir) contents() (c contents, err error) {
 // has reports whether something of that name, of one element, is there: what can't be looked at is.
 func (d *dir) has(name string) bool {
 	_, err := d.root.Lstat(name)
-	return !errors.Is(err, fs.ErrNotExist)
+	return !missing(err)
 }
 
 // stat asks about a file, which may be one directory further down, in one system call: lists ask about thousands. The
