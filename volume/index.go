@@ -16,6 +16,9 @@ type entry struct {
 	opened *opened
 }
 
+// owned reports whether it is known whose the volume is: a damaged meta.json doesn't say.
+func (e *entry) owned() bool { return e.found.Problem == nil || !e.found.Meta.Creator.IsZero() }
+
 // index finds volumes by id, and what a client may see in the order of ids. Guarded by Service.mu.
 type index struct {
 	all     map[ID]*entry

@@ -43,8 +43,11 @@ type Service struct {
 type attached struct {
 	pool    Pool
 	backend Backend
-	gone    bool           // guarded by Service.mu
-	busy    sync.WaitGroup // operations that touch it; joined under Service.mu, and not once it is gone
+	gone    bool // guarded by Service.mu
+
+	life context.Context //nolint:containedctx // ends when the pool goes, and every operation on it with it
+	end  context.CancelCauseFunc
+	busy sync.WaitGroup // operations that touch it; joined under Service.mu, and not once it is gone
 }
 
 // New returns a Service without pools.
@@ -70,6 +73,7 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 		return err
 	}
 	at := &attached{pool: p, backend: b}
+	at.life, at.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.mu.Lock()
 	if old := s.pools[p.Name()]; old != nil && !old.gone {
 		s.mu.Unlock()
@@ -98,7 +102,7 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 }
 
 // RemovePool makes a pool's volumes unavailable, not forgotten: they stay in lists as they were last known.
-// Operations on them fail from now on. It waits for those that run, so that the caller can close the backend.
+// Operations on them fail from now on, and those that run are cancelled and waited for, so that the caller can close the backend.
 func (s *Service) RemovePool(name string) {
 	s.mu.Lock()
 	at := s.pools[name]
@@ -107,6 +111,7 @@ func (s *Service) RemovePool(name string) {
 	}
 	s.mu.Unlock()
 	if at != nil {
+		at.end(fault.Errorf(fault.PoolUnavailable, "pool %s went while this ran", name))
 		at.busy.Wait()
 	}
 	s.cfg.Events.Publish(Event{Type: EventPool, Pool: name})
@@ -124,11 +129,11 @@ func (s *Service) forget(pool string) {
 // Refresh looks at what stands in a pool now, and takes up volumes that came and lets go of those that went
 // without us. It returns how many of each.
 func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err error) {
-	at, err := s.enter(pool)
+	ctx, at, leave, err := s.enter(ctx, pool)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer at.busy.Done()
+	defer leave()
 	ids, err := at.backend.List(ctx)
 	if err != nil {
 		return 0, 0, err
@@ -197,17 +202,17 @@ func (s *Service) reconcile(ctx context.Context, at *attached, id ID) (int, erro
 // behind may have let go of them. It returns how many can be used now.
 func (s *Service) Recheck(ctx context.Context) (mended int) {
 	for _, v := range s.Damaged() {
-		at, err := s.enter(v.Pool)
+		loadCtx, at, leave, err := s.enter(ctx, v.Pool)
 		if err != nil {
 			continue
 		}
 		if v.Trashed.IsZero() {
 			var f Found
-			if f, err = at.backend.Load(ctx, v.ID); err == nil {
+			if f, err = at.backend.Load(loadCtx, v.ID); err == nil {
 				err = f.Problem
 			}
 		}
-		at.busy.Done()
+		leave()
 		if err != nil {
 			continue
 		}
