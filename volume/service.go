@@ -45,6 +45,8 @@ type attached struct {
 	backend Backend
 	gone    bool // guarded by Service.mu
 
+	standing int // volumes in the index that stand in the pool, not in its bin; guarded by Service.mu
+
 	life context.Context //nolint:containedctx // ends when the pool goes, and every operation on it with it
 	end  context.CancelCauseFunc
 	busy sync.WaitGroup // operations that touch it; joined under Service.mu, and not once it is gone
@@ -138,24 +140,7 @@ func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err
 	if err != nil {
 		return 0, 0, err
 	}
-	there := make(map[ID]bool, len(ids))
-	for _, id := range ids {
-		there[id] = true
-	}
-	var odd []ID // those about which disk and index disagree
-	s.mu.RLock()
-	for _, id := range ids {
-		if e := s.index.all[id]; e == nil {
-			odd = append(odd, id)
-		}
-	}
-	for id, e := range s.index.all {
-		if e.pool == at && e.found.Trashed.IsZero() && !there[id] {
-			odd = append(odd, id)
-		}
-	}
-	s.mu.RUnlock()
-	for _, id := range odd {
+	for _, id := range s.differ(at, ids) {
 		delta, err := s.reconcile(ctx, at, id)
 		if err != nil {
 			return came, went, err
@@ -163,6 +148,34 @@ func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err
 		came, went = came+max(delta, 0), went-min(delta, 0)
 	}
 	return came, went, nil
+}
+
+// differ returns the volumes of which either the index or the pool's directory, which holds ids, does not know.
+func (s *Service) differ(at *attached, ids []ID) (odd []ID) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	known := 0
+	for _, id := range ids {
+		switch e := s.index.all[id]; {
+		case e == nil:
+			odd = append(odd, id)
+		case e.pool == at && e.found.Trashed.IsZero():
+			known++
+		}
+	}
+	if known == at.standing {
+		return odd // as always, and without a look at each
+	}
+	there := make(map[ID]bool, len(ids))
+	for _, id := range ids {
+		there[id] = true
+	}
+	for id, e := range s.index.all {
+		if e.pool == at && e.found.Trashed.IsZero() && !there[id] {
+			odd = append(odd, id)
+		}
+	}
+	return odd
 }
 
 // reconcile makes the index agree with the disk about one volume that no operation of ours holds: 1 it came, -1 it went.
