@@ -38,7 +38,7 @@ func TestABaseThatAnotherServerNeeds(t *testing.T) {
 	dir, source := t.TempDir(), filepath.Join(t.TempDir(), "source")
 	put(t, strings.Repeat("x", 512), source)
 	cfg := Config{Dir: dir, Tool: newTool(t), Shared: true}
-	here, there := openPool(t, cfg), openPool(t, cfg)
+	here, there, late := openPool(t, cfg), openPool(t, cfg), openPool(t, cfg)
 	mine, m := baseOf(t, here, source)
 	theirs, m2 := baseOf(t, there, source)
 	if m.Base != m2.Base {
@@ -55,6 +55,9 @@ func TestABaseThatAnotherServerNeeds(t *testing.T) {
 	check("another server has a volume that needs it", true)
 	if f, err := here.Load(t.Context(), theirs); err != nil || f.Problem != nil {
 		t.Errorf("the other server's volume is %+v, %v", f, err)
+	}
+	if f, err := late.Load(t.Context(), theirs); err != nil || f.Problem != nil || late.BaseBytes() != 512 {
+		t.Errorf("to a server that never saw its base the volume is %+v, %v", f, err)
 	}
 	// One that is being made there needs it too, though no volume says so yet.
 	s, err := there.Stage(t.Context(), volume.NewID())
@@ -151,7 +154,10 @@ func TestTheLockIsOfThePlace(t *testing.T) {
 		}
 		h.Unlock()
 		r := <-got
-		if gone := errors.Is(r.err, fs.ErrNotExist); r.err != nil && !(gone && replaced) { // it may have looked in between
+		if replaced && errors.Is(r.err, fs.ErrNotExist) { // it looked in between
+			r = result{f: volume.Found{Meta: m}}
+		}
+		if r.err != nil {
 			t.Fatal(r.err)
 		}
 		if r.err == nil && (r.f.Trashed.IsZero() == !replaced || r.f.Meta.Name != m.Name) {
