@@ -196,6 +196,13 @@ func testStage(t *testing.T, s suite) {
 			t.Fatal(err)
 		}
 		p.want(id, data, mib)
+		p.must(id, func(h volume.Held, _ volume.Meta) error {
+			n, err := h.Received()
+			if n != 0 {
+				t.Errorf("the new volume says that %d bytes have arrived for it", n)
+			}
+			return err
+		})
 		p.wantNothing()
 	})
 }
