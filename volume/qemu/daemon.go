@@ -146,15 +146,45 @@ func daemonLimits(pid int) error {
 
 // export opens the image and exports it.
 func (d *daemon) export(ctx context.Context, open OpenOptions) error {
-	err := d.qmp.do(ctx, "blockdev-add", open.blockdev("io_uring"), nil)
-	if err != nil && ctx.Err() == nil {
-		// The kernel or its administrator may forbid io_uring. If that is not why, the same error comes again.
-		err = d.qmp.do(ctx, "blockdev-add", open.blockdev("threads"), nil)
+	err := d.open(ctx, open)
+	// The daemon before this one may be gone and the image be locked still: io_uring finishes what was under way, and lets go
+	// of the file, after the process.
+	for end, pause := time.Now().Add(d.times.unlock), time.Millisecond; err != nil && locked(err) && time.Now().Before(end); pause *= 2 {
+		wait, cancel := context.WithTimeout(ctx, pause)
+		<-wait.Done()
+		cancel()
+		err = d.open(ctx, open)
 	}
 	if err != nil {
 		return err
 	}
 	return d.addExport(ctx, open.ReadOnly)
+}
+
+// open opens the image.
+func (d *daemon) open(ctx context.Context, open OpenOptions) error {
+	err := d.qmp.do(ctx, "blockdev-add", open.blockdev("io_uring"), nil)
+	if err == nil || ctx.Err() != nil || locked(err) {
+		return err
+	}
+	// The kernel or its administrator may forbid io_uring. If that is not why, the same error comes again.
+	return d.qmp.do(ctx, "blockdev-add", open.blockdev("threads"), nil)
+}
+
+// locked reports whether err says that another process has the image open.
+func locked(err error) bool {
+	refusal, ok := errors.AsType[*qmpError](err)
+	return ok && signOf(refusal.Desc) == fault.VolumeInUse
+}
+
+// signOf returns the code of what QEMU said.
+func signOf(text string) fault.Code {
+	for _, sign := range signs {
+		if strings.Contains(text, sign.text) {
+			return sign.code
+		}
+	}
+	return fault.ImageToolFailed
 }
 
 // addExport exports the image, which was opened.
@@ -257,14 +287,7 @@ func (d *daemon) failure(what string, err error, open OpenOptions) error {
 		err = fmt.Errorf("%w: %q", err, s)
 		text = s
 	}
-	code := fault.ImageToolFailed
-	for _, sign := range signs {
-		if strings.Contains(text, sign.text) {
-			code = sign.code
-			break
-		}
-	}
-	return &fault.Error{Code: code, Msg: fmt.Sprintf("the storage daemon failed to %s: %s", what, said(text, images)), Err: err}
+	return &fault.Error{Code: signOf(text), Msg: fmt.Sprintf("the storage daemon failed to %s: %s", what, said(text, images)), Err: err}
 }
 
 // said returns what the process wrote to stderr, once it is gone.

@@ -41,6 +41,7 @@ type Opener struct {
 // waits are how long things may take.
 type waits struct {
 	start    time.Duration // until a daemon exports its image
+	unlock   time.Duration // until nobody else has the image open
 	quit     time.Duration // for the command to quit, before SIGTERM
 	term     time.Duration // for SIGTERM, before SIGKILL: it may have much to flush to a slow disk
 	kill     time.Duration // for SIGKILL, before it is left to itself
@@ -75,7 +76,7 @@ func NewOpener(config OpenerConfig) (*Opener, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Opener{config: config, times: waits{
-		start: 30 * time.Second, quit: 30 * time.Second, term: 2 * time.Minute, kill: 10 * time.Second,
+		start: 30 * time.Second, unlock: 5 * time.Second, quit: 30 * time.Second, term: 2 * time.Minute, kill: 10 * time.Second,
 		command: 30 * time.Second, hang: config.HangTimeout, ping: 10 * time.Second,
 		attempts: 10, pause: 100 * time.Millisecond, longest: 5 * time.Second, steady: time.Minute,
 	}}, nil

@@ -227,7 +227,9 @@ func TestDaemonStartFails(t *testing.T) {
 func TestDaemonLocksImage(t *testing.T) {
 	path := image(t, QCOW2, 1<<20)
 	d := newDaemon(t, OpenOptions{Image: Image{path, QCOW2}})
-	_, err := realOpener(t, OpenerConfig{}).Open(t.Context(), OpenOptions{Image: Image{path, QCOW2}})
+	o := realOpener(t, OpenerConfig{})
+	o.times.unlock = 50 * time.Millisecond
+	_, err := o.Open(t.Context(), OpenOptions{Image: Image{path, QCOW2}})
 	wantCode(t, err, fault.VolumeInUse)
 	if err := d.stop(); err != nil {
 		t.Fatal(err)

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +22,14 @@ func (d *Device) pid() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.link.daemon.pid
+}
+
+// signal sends a signal to the daemon of now, which may be gone already.
+func (d *Device) signal(s syscall.Signal) {
+	d.mu.Lock()
+	p := d.link.daemon.cmd.Process
+	d.mu.Unlock()
+	_ = p.Signal(s)
 }
 
 // impatient lets daemons die as often and as quickly as a test likes.
@@ -129,16 +135,15 @@ func TestDeviceSurvivesKills(t *testing.T) {
 		direct bool
 	}{
 		"100 kills":      {100, 0, false},
-		"small log":      {30, 1 << 20, false},
-		"past the cache": {30, 0, true},
+		"small log":      {20, 1 << 20, false},
+		"past the cache": {20, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := image(t, QCOW2, size)
 			o := impatient(realOpener(t, OpenerConfig{ReplayLimit: tc.replay}))
 			d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}, Direct: tc.direct})
 			all := make([]byte, size)
-			var steps atomic.Int64
-			stop := make(chan struct{})
+			steps, stop, broken := make(chan struct{}, 1), make(chan struct{}), make(chan struct{}, stripes)
 			var workers sync.WaitGroup
 			parts := make([]*stripe, stripes)
 			for i := range parts {
@@ -146,25 +151,30 @@ func TestDeviceSurvivesKills(t *testing.T) {
 				parts[i] = s
 				workers.Go(func() {
 					for {
+						if err := s.step(); err != nil {
+							t.Errorf("worker %d: %v", i, err)
+							broken <- struct{}{}
+							return
+						}
 						select {
 						case <-stop:
 							return
-						default:
+						case steps <- struct{}{}:
 						}
-						if err := s.step(); err != nil {
-							t.Errorf("worker %d: %v", i, err)
-							return
-						}
-						steps.Add(1)
 					}
 				})
 			}
 			r := rand.New(rand.NewPCG(3, 4))
+		kills:
 			for range tc.kills {
-				for begin, n := steps.Load(), r.Int64N(300); steps.Load() < begin+n && !t.Failed(); {
-					runtime.Gosched()
+				for range r.IntN(300) {
+					select {
+					case <-steps:
+					case <-broken:
+						break kills
+					}
 				}
-				_ = unix.Kill(d.pid(), unix.SIGKILL) // it may be dead already
+				d.signal(unix.SIGKILL)
 			}
 			close(stop)
 			workers.Wait()
@@ -176,7 +186,6 @@ func TestDeviceSurvivesKills(t *testing.T) {
 					copy(all[off:off+piece], s.want[off:])
 				}
 			}
-			t.Logf("%d steps", steps.Load())
 			wantRead(t, d, 0, all)
 			closeDevice(t, d)
 			wantImage(t, path, all)
@@ -193,7 +202,7 @@ func TestDeviceReplays(t *testing.T) {
 	must(t, d.WriteZeroes(2<<20, 4096, true))
 	clear(data[1<<20 : 1<<20+4096])
 	before := d.pid()
-	must(t, unix.Kill(before, unix.SIGKILL))
+	d.signal(unix.SIGKILL)
 	must(t, d.Flush(t.Context())) // it waits, and must not succeed over a hole
 	if after := d.pid(); after == before {
 		t.Fatal("the same daemon")
@@ -203,7 +212,7 @@ func TestDeviceReplays(t *testing.T) {
 	copy(want[1<<20:], data)
 	wantRead(t, d, 0, want)
 	// A second daemon's death after the flush: nothing is remembered, nothing is lost.
-	must(t, unix.Kill(d.pid(), unix.SIGKILL))
+	d.signal(unix.SIGKILL)
 	wantRead(t, d, 0, want)
 	if !d.replay.empty() || d.replay.used != 0 {
 		t.Errorf("%d bytes are remembered after a flush", d.replay.used)
@@ -233,7 +242,7 @@ func TestDeviceFlushesByItself(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	must(t, unix.Kill(d.pid(), unix.SIGKILL))
+	d.signal(unix.SIGKILL)
 	wantRead(t, d, 0, want)
 	closeDevice(t, d)
 	wantImage(t, path, want)
@@ -243,7 +252,7 @@ func TestDeviceFlushesByItself(t *testing.T) {
 func TestDeviceRevivesWhenIdle(t *testing.T) {
 	d, _ := newDevice(t, 1<<20)
 	old := d.link
-	must(t, unix.Kill(old.daemon.pid, unix.SIGKILL))
+	d.signal(unix.SIGKILL)
 	d.mu.Lock()
 	for d.link == old {
 		d.turn.Wait()
@@ -277,7 +286,7 @@ func TestDeviceFails(t *testing.T) {
 	must(t, err)
 	mustWrite(t, d, 0, pattern(1<<20))
 	must(t, os.Rename(path, path+".gone"))
-	must(t, unix.Kill(d.pid(), unix.SIGSTOP)) // so that they are under way
+	d.signal(unix.SIGSTOP) // so that they are under way
 	var requests sync.WaitGroup
 	for name, call := range map[string]func() error{
 		"read":    func() error { return second(d.ReadAt(make([]byte, 512), 0)) },
@@ -295,7 +304,7 @@ func TestDeviceFails(t *testing.T) {
 			}
 		})
 	}
-	must(t, unix.Kill(d.pid(), unix.SIGKILL))
+	d.signal(unix.SIGKILL)
 	requests.Wait()
 	if err := d.Grow(1 << 20); !errors.Is(err, syscall.EIO) {
 		t.Errorf("grow: %v", err)
@@ -317,7 +326,7 @@ func TestDevicePoison(t *testing.T) {
 	var err error
 	deaths := 0
 	for ; err == nil && deaths < 100; deaths++ {
-		must(t, unix.Kill(d.pid(), unix.SIGKILL))
+		d.signal(unix.SIGKILL)
 		<-r.link.conn.gone
 		err = d.again(&r)
 	}
@@ -333,7 +342,7 @@ func TestDevicePoison(t *testing.T) {
 func TestDeviceFlushEndsWithContext(t *testing.T) {
 	d, _ := newDevice(t, 1<<20)
 	mustWrite(t, d, 0, []byte("data"))
-	must(t, unix.Kill(d.pid(), unix.SIGSTOP))
+	d.signal(unix.SIGSTOP)
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
@@ -342,6 +351,6 @@ func TestDeviceFlushEndsWithContext(t *testing.T) {
 	if err := <-done; !errors.Is(err, why) {
 		t.Errorf("error is %v", err)
 	}
-	must(t, unix.Kill(d.pid(), unix.SIGCONT))
+	d.signal(unix.SIGCONT)
 	wantRead(t, d, 0, []byte("data"))
 }
