@@ -2,6 +2,8 @@ package pool
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"elstore/volume/fault"
 )
@@ -13,27 +15,46 @@ import (
 func (p *Pool) openLedger(ctx context.Context) (*ledger, error) {
 	l, err := p.shared.begin(ctx)
 	if err != nil {
+		p.shun(err)
 		return nil, err
-	}
-	p.set.mu.Lock()
-	defer p.set.mu.Unlock()
-	if !p.counted {
-		_ = p.shared.end(nil)
-		return nil, fault.Errorf(fault.PoolUnavailable, "it is going out of use")
 	}
 	if l == nil {
 		l = newLedger()
 	}
+	if !p.takeIn(l) {
+		return nil, errors.Join(fault.Errorf(fault.PoolUnavailable, "it is going out of use"), p.shared.end(nil))
+	}
+	return l, nil
+}
+
+// shun keeps calls for any pool from waiting for this one, where its lock was waited for in vain.
+func (p *Pool) shun(err error) {
+	if fault.Is(err, fault.PoolUnavailable) {
+		p.set.mu.Lock()
+		p.shunned = time.Now().Add(p.set.cfg.Rescan)
+		p.set.mu.Unlock()
+	}
+}
+
+// takeIn notes what other servers made. It returns false if the pool is not in use any more.
+func (p *Pool) takeIn(l *ledger) bool {
+	p.set.mu.Lock()
+	defer p.set.mu.Unlock()
+	if !p.counted {
+		return false
+	}
+	p.shunned = time.Time{}
 	if _, known := l.Servers[p.shared.key]; !known {
-		// Somebody removed or spoilt the ledger. Whoever comes first begins it anew with what is in the directory.
-		p.made = tally{}
+		// Somebody removed or spoilt the ledger. Whoever comes first begins it anew with what is in the directory,
+		// and what the others had told before is in there.
+		p.made, p.told = p.made.minus(p.told), tally{}
 		if !l.Complete {
 			made, _ := l.others(p.shared.key)
-			l.Complete, l.Counts = true, p.seen().minus(made)
+			l.Complete, l.Counts, p.made = true, p.seen().minus(made), tally{}
 		}
 	}
 	p.othersUse, p.othersReserved = l.others(p.shared.key)
-	return l, nil
+	return true
 }
 
 // closeLedger writes this server's part and unlocks the ledger. With nil it only unlocks it.
@@ -43,13 +64,15 @@ func (p *Pool) closeLedger(l *ledger) error {
 	}
 	p.set.mu.Lock()
 	l.Servers[p.shared.key] = entry{Holder: p.shared.self, Made: p.made, Reserved: p.reserved}
-	number := p.change
+	number, made := p.change, p.made
 	p.set.mu.Unlock()
 	if err := p.shared.end(l); err != nil {
 		return err
 	}
 	p.set.mu.Lock()
-	p.flushed = max(p.flushed, number)
+	if number >= p.flushed {
+		p.flushed, p.told = number, made
+	}
 	p.set.mu.Unlock()
 	return nil
 }

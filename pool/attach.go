@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"time"
 
@@ -11,16 +12,17 @@ import (
 	"elstore/volume/fault"
 )
 
-// begin starts to attach a pool. What it returns is closed when it is attached or refused. The caller holds mu.
-func (s *Set) begin(ctx context.Context, p *Pool) <-chan struct{} {
+// begin starts to attach a pool. The caller holds mu.
+func (s *Set) begin(ctx context.Context, p *Pool) {
 	ctx, cancel := context.WithCancel(ctx)
-	p.phase, p.cancel = attaching, cancel
 	done := make(chan struct{})
+	p.phase, p.cancel, p.done = attaching, cancel, done
 	s.work.Go(func() {
 		defer close(done)
 		defer cancel()
 		caps, err := p.attach(ctx)
 		s.mu.Lock()
+		p.done = nil
 		abandoned := p.phase != attaching || s.closed // it went while its volumes were read
 		switch {
 		case abandoned:
@@ -39,11 +41,10 @@ func (s *Set) begin(ctx context.Context, p *Pool) <-chan struct{} {
 		}
 		if err == nil {
 			s.detach(p)
-			p.giveBack()
+			p.giveBack(ctx)
 		}
 		s.finish(p)
 	})
-	return done
 }
 
 // start begins to keep a pool that is attached now, until quit. The caller holds mu.
@@ -78,7 +79,7 @@ func (p *Pool) attach(ctx context.Context) (caps volume.Caps, err error) {
 		}
 	}
 	if err != nil {
-		p.giveBack()
+		p.giveBack(ctx)
 	}
 	return caps, err
 }
@@ -96,17 +97,22 @@ func (p *Pool) acquire(ctx context.Context) (err error) {
 	}
 	storage, err := openStorage(root)
 	if err != nil {
-		root.Close()
+		_ = root.Close()
 		return err
 	}
 	p.set.mu.Lock()
 	// The numbers of an earlier try don't count.
-	p.use, p.base, p.made, p.counted, p.heldBy = volume.Usage{}, 0, tally{}, false, Holder{}
+	p.use, p.base, p.made, p.told, p.counted, p.heldBy = volume.Usage{}, 0, tally{}, tally{}, false, Holder{}
 	p.root, p.storage, p.life, p.shared = root, storage, nil, nil
 	p.set.mu.Unlock()
 	if err := p.lock(ctx); err != nil {
-		p.giveBack()
+		p.giveBack(ctx)
 		return err
+	}
+	if dir, err := root.Stat("."); err == nil { // as it is before its volumes are read, with the lock's file
+		p.set.mu.Lock()
+		p.modified = dir.ModTime()
+		p.set.mu.Unlock()
 	}
 	return nil
 }
@@ -127,7 +133,7 @@ func (p *Pool) lock(ctx context.Context) error {
 		return fault.Errorf(fault.PoolUnavailable, "this server may not write it: %s", err)
 	}
 	if !p.Settings().Shared {
-		life, by, err := lockForLife(p.root, p.set.cfg.ServerID)
+		life, by, err := lockForLife(ctx, p.root, p.set.cfg.ServerID)
 		p.set.mu.Lock()
 		p.life, p.heldBy = life, by
 		p.set.mu.Unlock()
@@ -146,29 +152,29 @@ func (p *Pool) lock(ctx context.Context) error {
 	return nil
 }
 
-// giveBack ends the use of a pool's directory.
-func (p *Pool) giveBack() {
+// giveBack ends the use of a pool's directory, whether or not ctx has ended.
+func (p *Pool) giveBack(ctx context.Context) {
 	p.set.mu.Lock()
 	p.counted = false
 	p.set.mu.Unlock()
 	if p.shared != nil {
-		if err := p.shared.leave(context.Background()); err != nil { // it gives up by itself
-			p.set.log.Warn("pool left without telling the servers that share it", "pool", p.name, "error", err)
+		if err := p.shared.leave(context.WithoutCancel(ctx)); err != nil { // it gives up by itself
+			p.set.log.Warn("pool left without telling the servers that share it", slog.String("pool", p.name), slog.Any("error", err))
 		}
 	}
 	if p.life != nil {
 		p.life.release()
 	}
 	p.storage.close()
-	p.root.Close()
+	_ = p.root.Close()
 }
 
 // part begins to take a pool out of use. The caller holds mu.
-func (s *Set) part(p *Pool) {
+func (s *Set) part(ctx context.Context, p *Pool) {
 	switch p.phase {
 	case found:
-		p.phase = leaving
-		s.work.Go(func() { s.finish(p) })
+		p.phase = gone
+		s.vanished = append(s.vanished, p)
 	case attaching:
 		p.phase = leaving
 		p.cancel()
@@ -177,7 +183,7 @@ func (s *Set) part(p *Pool) {
 		s.work.Go(func() {
 			p.quit()
 			s.detach(p)
-			p.giveBack()
+			p.giveBack(ctx)
 			s.finish(p)
 		})
 	case leaving, gone:
@@ -195,11 +201,9 @@ func (s *Set) finish(p *Pool) {
 	s.mu.Lock()
 	p.phase = gone
 	s.arrange()
+	s.vanished = append(s.vanished, p)
 	s.mu.Unlock()
-	s.log.Info("pool gone", "pool", p.name, "path", p.path)
-	if s.cfg.Notify != nil {
-		s.cfg.Notify(p.name)
-	}
+	s.report()
 	s.hurry() // what lies at its place now can be attached
 }
 

@@ -3,9 +3,9 @@ package pool
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -36,6 +36,8 @@ type candidate struct {
 
 // survey is what lies below a root.
 type survey struct {
+	asking *asking
+
 	pools    []candidate          // in the order of rel
 	notPools []NotPool            // in the order of their paths
 	watch    map[string]bool      // directories, by rel, in which a change may make, end or change a pool
@@ -46,19 +48,17 @@ type survey struct {
 // discover looks for pools: in the root, and in directories one or two levels below it that have no
 // settings.json above them. Directories that are hidden, hold a volume, or are a pool's own are not searched.
 // A symbolic link is followed only within the root.
-func discover(root *os.Root) survey {
-	s := survey{watch: map[string]bool{}, failed: map[string]error{}, seen: map[string]candidate{}}
+func discover(root *os.Root, a *asking) survey {
+	s := newSurvey(a)
 	s.search(root, ".", ".", 0, "")
-	s.pools = slices.SortedFunc(func(yield func(candidate) bool) {
-		for _, c := range s.seen {
-			if !yield(c) {
-				return
-			}
-		}
-	}, func(a, b candidate) int { return cmp.Compare(a.rel, b.rel) })
+	s.pools = slices.SortedFunc(maps.Values(s.seen), func(a, b candidate) int { return cmp.Compare(a.rel, b.rel) })
 	s.dropDoubles(root)
 	slices.SortFunc(s.notPools, func(a, b NotPool) int { return cmp.Compare(a.Path, b.Path) })
 	return s
+}
+
+func newSurvey(a *asking) survey {
+	return survey{asking: a, watch: map[string]bool{}, failed: map[string]error{}, seen: map[string]candidate{}}
 }
 
 // search looks at the directory rel, which lies depth levels below the root, and at those below it. above is the
@@ -87,16 +87,43 @@ func (s *survey) search(root *os.Root, rel, shown string, depth int, above strin
 		s.fail(root, rel, shown, err)
 	}
 	for _, e := range entries {
-		if private(e.Name()) {
+		child, childShown := path.Join(rel, e.name), path.Join(shown, e.name)
+		look := func(s *survey) { s.search(root, child, childShown, depth+1, above) }
+		if e.link {
+			look = func(s *survey) { s.follow(root, child, childShown, depth+1) }
+		}
+		if depth > 0 {
+			look(s)
 			continue
 		}
-		child, childShown := path.Join(rel, e.Name()), path.Join(shown, e.Name())
-		switch {
-		case e.IsDir():
-			s.search(root, child, childShown, depth+1, above)
-		case e.Type()&fs.ModeSymlink != 0:
-			s.follow(root, child, childShown, depth+1)
+		// What lies in the root may be mounted from anywhere, and must not keep the rest from being found.
+		part, ok := ask(s.asking, childShown, func() survey {
+			part := newSurvey(s.asking)
+			look(&part)
+			return part
+		})
+		if ok {
+			s.join(part)
+		} else {
+			s.fail(root, child, childShown, errSilent)
 		}
+	}
+}
+
+// join adds what another survey found below the same root.
+func (s *survey) join(part survey) {
+	for _, c := range part.seen {
+		s.add(c)
+	}
+	maps.Copy(s.watch, part.watch)
+	maps.Copy(s.failed, part.failed)
+	s.notPools = append(s.notPools, part.notPools...)
+}
+
+// add takes up a pool, under the first of the paths that lead to it.
+func (s *survey) add(c candidate) {
+	if other, double := s.seen[c.rel]; !double || c.shown < other.shown {
+		s.seen[c.rel] = c
 	}
 }
 
@@ -113,10 +140,10 @@ func (s *survey) follow(root *os.Root, rel, shown string, depth int) {
 		return
 	}
 	parts := strings.Split(target, "/")
-	if target == "." || len(parts) <= maxDepth && !slices.ContainsFunc(parts, private) {
+	if target == "." || len(parts) <= maxDepth && !slices.ContainsFunc(parts, private[string]) {
 		return // it is searched at its own place
 	}
-	if slices.ContainsFunc(parts, private) {
+	if slices.ContainsFunc(parts, private[string]) {
 		s.reject(root, shown, "it is a symbolic link into a directory that is not searched")
 		return
 	}
@@ -148,14 +175,11 @@ func resolve(root *os.Root, rel string) (target string, ok bool) {
 
 // take adds a pool, valid or not.
 func (s *survey) take(root *os.Root, rel, shown string) {
-	if _, double := s.seen[rel]; double {
-		return
-	}
 	c := candidate{rel: rel, shown: shown}
 	if c.dir, c.err = root.Stat(rel); c.err == nil {
 		c.settings, c.err = readSettings(root, rel)
 	}
-	s.seen[rel] = c
+	s.add(c)
 	s.watch[rel] = true
 }
 
@@ -195,23 +219,14 @@ func (s *survey) unsure(rel string) error {
 }
 
 // private reports whether a directory of this name is never a pool: it is hidden, or a pool's own.
-func private(name string) bool {
-	return strings.HasPrefix(name, ".") || name == "elemento-bin" || name == "elemento-base" || isVolume(name)
+func private[T string | []byte](name T) bool {
+	return len(name) == 0 || name[0] == '.' || string(name) == "elemento-bin" || string(name) == "elemento-base" || isVolume(name)
 }
 
 // isVolume reports whether a directory of this name holds a volume.
-func isVolume(name string) bool {
-	return strings.HasPrefix(name, "vid.") && strings.HasSuffix(name, ".elimg")
-}
-
-// list returns what is in a directory, in any order.
-func list(root *os.Root, rel string) ([]fs.DirEntry, error) {
-	d, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.ReadDir(-1)
+func isVolume[T string | []byte](name T) bool {
+	const head, tail = "vid.", ".elimg"
+	return len(name) >= len(head)+len(tail) && string(name[:len(head)]) == head && string(name[len(name)-len(tail):]) == tail
 }
 
 // readSettings reads the settings.json of the directory rel.
@@ -255,8 +270,5 @@ func cause(err error) string {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}
-	if p, ok := errors.AsType[*os.SyscallError](err); ok {
-		return p.Err.Error()
-	}
-	return fmt.Sprint(err)
+	return err.Error()
 }

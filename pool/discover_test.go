@@ -17,7 +17,7 @@ func discovered(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	s := discover(root)
+	s := discover(root, &asking{silent: map[string]bool{}})
 	var list []string
 	for _, c := range s.pools {
 		if c.err != nil {
@@ -127,7 +127,7 @@ func TestSurveyWatches(t *testing.T) {
 	}
 	defer root.Close()
 	var got []string
-	for rel := range discover(root).watch {
+	for rel := range discover(root, &asking{silent: map[string]bool{}}).watch {
 		got = append(got, rel)
 	}
 	slices.Sort(got)
@@ -142,5 +142,75 @@ func TestUnsure(t *testing.T) {
 		if got := s.unsure(rel) != nil; got != want {
 			t.Errorf("unsure about %s: %t, want %t", rel, got, want)
 		}
+	}
+}
+
+func TestSurvey(t *testing.T) {
+	root := tree(t, map[string]string{
+		"a/" + SettingsFile: `{"max-volumes": 2, "max-total-size": "3G"}`, "b/" + SettingsFile: "-", "a/c/" + SettingsFile: "{}",
+	})
+	pools, none, err := Survey(root)
+	if err != nil || len(pools) != 2 || len(none) != 1 {
+		t.Fatal(pools, none, err)
+	}
+	if pools[0].Path != filepath.Join(root, "a") || pools[0].Problem != nil || pools[1].Problem == nil {
+		t.Errorf("pools %+v", pools)
+	}
+	l := pools[0].Settings.Limits
+	for _, tt := range []struct {
+		volumes int
+		bytes   int64
+		says    string
+	}{{2, 3 * gb, ""}, {3, 0, "3 volumes are over max-volumes 2"}, {0, 3*gb + 1, "over max-total-size 3 GB"}} {
+		if got := l.Over(tt.volumes, tt.bytes); !strings.Contains(got, tt.says) || (got == "") != (tt.says == "") {
+			t.Errorf("%d volumes of %d bytes: %q, want %q", tt.volumes, tt.bytes, got, tt.says)
+		}
+	}
+	if DefaultSettings().Limits.Over(1<<40, 1<<60) != "" {
+		t.Error("something is over limits that are not set")
+	}
+	if _, _, err := Survey(filepath.Join(root, "gone")); err == nil {
+		t.Error("a root that is not there was surveyed")
+	}
+}
+
+func TestADirectoryThatDoesNotAnswer(t *testing.T) {
+	w := open(t, tree(t, map[string]string{"a/" + SettingsFile: "{}", "b/c/" + SettingsFile: "{}", "d/" + SettingsFile: "{}"}), nil)
+	owe := func(dirs ...string) {
+		w.asking.mu.Lock()
+		defer w.asking.mu.Unlock()
+		clear(w.asking.silent)
+		for _, dir := range dirs {
+			w.asking.silent[dir] = true
+		}
+	}
+	owe("a", "b")
+	w.rescan()
+	for _, pool := range []string{"a", "b/c"} {
+		w.wantPool(pool, "its file system doesn't answer")
+		if _, ok := w.Get(pool); !ok {
+			t.Errorf("pool %s went out of use", pool)
+		}
+	}
+	w.wantPool("d", "")
+	if n := w.NotPools(); len(n) != 2 {
+		t.Errorf("not pools: %+v", n)
+	}
+	owe()
+	w.rescan()
+	w.wantPool("a", "")
+	w.wantPool("b/c", "")
+}
+
+func TestADirectoryThatMayNotBeSearched(t *testing.T) {
+	s := newSurvey(&asking{})
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	s.fail(root, "a", "a", &os.PathError{Op: "open", Path: "/secret", Err: syscall.EACCES})
+	if want := "it can't be searched: permission denied"; len(s.notPools) != 1 || s.notPools[0].Reason != want || s.unsure("a/b") == nil {
+		t.Errorf("not pools: %+v, want %q", s.notPools, want)
 	}
 }

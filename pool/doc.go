@@ -24,8 +24,13 @@
 // what it made to the count and drop what it had reserved. The count is replaced by what is in the directory when
 // a server comes and no other is there, or when nothing changed while it counted.
 //
-// Counted double is nothing: what a server reserved and keeps moves from one number of its part to another in one
+// Nothing is counted twice: what a server reserved and keeps moves from one number of its part to another in one
 // write, and what it finds that others made (Observe) is not in its part. Should a server die between putting
 // a volume in its place and saying so, the others see the volume by themselves: the larger of what the ledger
 // says and what the server sees counts.
+//
+// # Lock order
+//
+// Set.looking or Set.emptying, then shared.turn and with it the flock of one shared pool after the other in the
+// order of their names, given up after lockPatience, then Set.mu, which is held for memory work only.
 package pool

@@ -67,7 +67,7 @@ func (s *Set) Infos() []Info {
 func (s *Set) NotPools() []NotPool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.notPools)
+	return append([]NotPool{}, s.notPools...)
 }
 
 // Info describes the pool.
@@ -88,7 +88,7 @@ func (p *Pool) Info() Info {
 	used := p.used()
 	i := Info{
 		Name: p.name, Path: p.path, Valid: p.valid(), Reason: p.why(),
-		Unique: s.Unique, Shared: s.Shared, Ceph: p.ceph, Reflink: p.caps.Reflink, Formats: slices.Clone(p.caps.Formats),
+		Unique: s.Unique, Shared: s.Shared, Ceph: p.ceph, Reflink: p.caps.Reflink, Formats: append([]volume.Format{}, p.caps.Formats...),
 		Limits:   InfoLimits{limit(s.Limits.Volumes), limit(s.Limits.VolumeSize), limit(s.Limits.TotalSize)},
 		Used:     InfoUse{Volumes: used.Volumes, Bytes: used.Bytes, Base: p.base},
 		Reserved: InfoUse{Volumes: reserved.Volumes, Bytes: reserved.Bytes},

@@ -24,6 +24,9 @@ const LockFile = ".elstore-lock"
 // lockRetry is how often a lock that another process holds is tried again.
 const lockRetry = 2 * time.Millisecond
 
+// ownLockWait is how long a server waits for what a killed process of its own leaves locked: it takes milliseconds.
+const ownLockWait = 5 * time.Second
+
 // Holder describes who holds a pool, for people: the lock decides, not this.
 type Holder struct {
 	Host   string    `json:"host"`
@@ -62,10 +65,11 @@ type lock struct {
 }
 
 // newLock returns a lock that is not taken yet. The file is opened by its path, since that is what the library
-// takes, never through a symbolic link, and checked against root once it is locked.
+// takes, never through a symbolic link, and checked against root once it is locked. It is opened for reading, so
+// that the file system can be made read-only; where locking needs more (NFS), the library opens it again.
 func newLock(root *os.Root, name string) *lock {
 	return &lock{root: root, name: name, file: flock.New(filepath.Join(root.Name(), name),
-		flock.SetFlag(os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK), flock.SetPermissions(0o600))}
+		flock.SetFlag(os.O_RDONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK), flock.SetPermissions(0o600))}
 }
 
 // try takes the lock if it is free.
@@ -91,7 +95,7 @@ func (l *lock) taken(ok bool, err error) (bool, error) {
 	case err != nil:
 		return false, fault.Errorf(fault.PoolUnavailable, "%s can't be locked: %s", l.name, cause(err))
 	case ok && !l.held():
-		l.file.Unlock()
+		_ = l.file.Unlock()
 		return false, fault.Errorf(fault.PoolUnavailable, "%s is not a regular file, or was replaced while it was locked", l.name)
 	}
 	return ok, nil
@@ -130,7 +134,7 @@ func (l *lock) write(data []byte) error {
 }
 
 // unlock gives the lock back. One that is not held stays so.
-func (l *lock) unlock() { l.file.Unlock() }
+func (l *lock) unlock() { _ = l.file.Unlock() }
 
 // holder reads who holds a lock. It is empty where the file doesn't say.
 func holder(root *os.Root, name string) Holder {
@@ -171,14 +175,22 @@ func (h Holder) clean() Holder {
 }
 
 // lockForLife takes the pool for this server alone. The error says who holds it.
-func lockForLife(root *os.Root, server string) (*lock, Holder, error) {
+func lockForLife(ctx context.Context, root *os.Root, server string) (*lock, Holder, error) {
 	l := newLock(root, LockFile)
 	ok, err := l.try()
 	if err != nil {
 		return nil, Holder{}, err
 	}
+	by := holder(root, LockFile)
+	if !ok && by.Server == server {
+		// This server's last process was killed while it started a program, which has the descriptor until it runs.
+		ctx, cancel := context.WithTimeout(ctx, ownLockWait)
+		defer cancel()
+		if ok, err = l.wait(ctx); err != nil {
+			return nil, Holder{}, err
+		}
+	}
 	if !ok {
-		by := holder(root, LockFile)
 		return nil, by, heldBy(by)
 	}
 	// Servers that share the pool hold this lock for moments only.

@@ -3,10 +3,13 @@ package pool
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +20,7 @@ import (
 var errLockLost = errors.New("its lock was removed")
 
 // look compares the pools that are known with what is there, and starts what has to be done about it. What it
-// returns is closed when each of the pools that it began to attach is in use or refused.
+// returns are closed when each of the pools that are being attached is in use or refused.
 func (s *Set) look(ctx context.Context) (attaching []<-chan struct{}) {
 	s.looking.Lock()
 	defer s.looking.Unlock()
@@ -28,14 +31,14 @@ func (s *Set) look(ctx context.Context) (attaching []<-chan struct{}) {
 		return nil
 	}
 	s.notPools = sv.notPools
-	fresh := s.match(&sv)
+	fresh := s.match(ctx, &sv)
 	s.mu.Unlock()
 
 	for _, p := range s.inUse() {
 		err := p.check()
 		s.mu.Lock()
 		if errors.Is(err, errLockLost) {
-			s.part(p)
+			s.part(ctx, p)
 		} else if p.phase == attached && p.reason == nil {
 			p.reason = err
 		}
@@ -44,9 +47,14 @@ func (s *Set) look(ctx context.Context) (attaching []<-chan struct{}) {
 
 	s.mu.Lock()
 	for _, p := range s.choose(fresh) {
-		attaching = append(attaching, s.begin(ctx, p))
+		s.begin(ctx, p)
 	}
 	s.arrange()
+	for _, p := range s.pools {
+		if p.done != nil {
+			attaching = append(attaching, p.done)
+		}
+	}
 	s.mu.Unlock()
 	s.report()
 	return attaching
@@ -66,8 +74,8 @@ func (s *Set) survey() survey {
 			}
 			return sv
 		}
-		sv = discover(root)
-		root.Close()
+		sv = discover(root, &s.asking)
+		_ = root.Close()
 		if !s.watcher.follow(s.root, sv.watch) {
 			break
 		}
@@ -77,7 +85,7 @@ func (s *Set) survey() survey {
 
 // match brings what is known in line with a survey: settings that changed take effect, pools that went are parted with, and
 // for those that came there are new Pools. It returns those that might be attached. The caller holds mu.
-func (s *Set) match(sv *survey) (fresh map[*Pool]bool) {
+func (s *Set) match(ctx context.Context, sv *survey) (fresh map[*Pool]bool) {
 	fresh = map[*Pool]bool{}
 	known := map[string]bool{}
 	there := map[string]*candidate{}
@@ -91,15 +99,15 @@ func (s *Set) match(sv *survey) (fresh map[*Pool]bool) {
 		c := there[p.rel]
 		if c == nil {
 			if err := sv.unsure(p.rel); err != nil {
-				p.reason = fault.Errorf(fault.PoolUnavailable, "its directory can't be searched: %s", cause(err))
+				p.reason = fault.Errorf(fault.PoolUnavailable, "it can't be looked at: %s", cause(err))
 				known[p.rel] = true
 			} else {
-				s.part(p)
+				s.part(ctx, p)
 			}
 			continue
 		}
 		if c.dir != nil && !os.SameFile(p.dir, c.dir) || c.err == nil && p.differs(c) {
-			s.part(p)
+			s.part(ctx, p)
 			continue
 		}
 		known[p.rel] = true
@@ -216,33 +224,57 @@ func (p *Pool) check() error {
 	if p.life != nil && !p.life.held() || p.shared != nil && !p.shared.alive.held() {
 		return errLockLost
 	}
+	return p.tryWriting()
+}
+
+// tryWriting writes a little where the storage failed before: after an error some file systems refuse to be
+// written, and don't say so anywhere else.
+func (p *Pool) tryWriting() error {
+	p.set.mu.Lock()
+	suspect := p.suspect
+	p.suspect = false
+	p.set.mu.Unlock()
+	if !suspect {
+		return nil
+	}
+	now := time.Now()
+	if err := p.root.Chtimes(LockFile, now, now); err != nil {
+		p.set.mu.Lock()
+		p.suspect = true
+		p.set.mu.Unlock()
+		return fault.Errorf(fault.PoolUnavailable, "it can't be written: %s", cause(err))
+	}
 	return nil
 }
 
-// report logs and tells what changed about pools.
+// report logs and tells what changed about pools since it last did.
 func (s *Set) report() {
-	type news struct{ pool, path, reason string }
-	var list []news
 	s.mu.Lock()
+	vanished := s.vanished
+	s.vanished = nil
+	var changed []*Pool
+	var reasons []string
 	for _, p := range s.pools {
 		state := p.why()
-		if p.phase == attaching || p.phase == leaving {
-			continue
-		}
-		if said := "valid" + state; said != p.reported {
+		if said := "valid" + state; p.phase != attaching && p.phase != leaving && said != p.reported {
 			p.reported = said
-			list = append(list, news{p.name, p.path, state})
+			changed, reasons = append(changed, p), append(reasons, state)
 		}
 	}
 	s.mu.Unlock()
-	for _, n := range list {
-		if n.reason == "" {
-			s.log.Info("pool valid", "pool", n.pool, "path", n.path)
+	for _, p := range vanished {
+		s.log.Info("pool gone", slog.String("pool", p.name), slog.String("path", p.path))
+	}
+	for i, p := range changed {
+		if reasons[i] == "" {
+			s.log.Info("pool valid", slog.String("pool", p.name), slog.String("path", p.path))
 		} else {
-			s.log.Warn("pool not valid", "pool", n.pool, "path", n.path, "reason", n.reason)
+			s.log.Warn("pool not valid", slog.String("pool", p.name), slog.String("path", p.path), slog.String("reason", reasons[i]))
 		}
-		if s.cfg.Notify != nil {
-			s.cfg.Notify(n.pool)
+	}
+	if s.cfg.Notify != nil {
+		for _, p := range slices.Concat(vanished, changed) {
+			s.cfg.Notify(p.name)
 		}
 	}
 }

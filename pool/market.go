@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -88,10 +89,13 @@ func (m *market) visit(wants []volume.Want) error {
 		if p.phase == gone || !any && !named[p.name] {
 			continue
 		}
-		if p.valid() {
+		switch {
+		case p.valid() && !named[p.name] && time.Now().Before(p.shunned):
+			m.closed = append(m.closed, refusal{p.name, "its lock did not become free for long"})
+		case p.valid():
 			m.pools = append(m.pools, p)
 			delete(named, p.name)
-		} else {
+		default:
 			m.closed = append(m.closed, refusal{p.name, p.why()})
 		}
 	}

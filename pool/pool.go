@@ -2,6 +2,7 @@ package pool
 
 import (
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -24,6 +25,7 @@ type Pool struct {
 	phase    phase
 	reason   error  // why no new volumes are put here, or nil
 	heldBy   Holder // who holds it, if that is the reason
+	suspect  bool   // its storage failed, and was not seen to work since
 	caps     volume.Caps
 
 	root    *os.Root
@@ -36,15 +38,18 @@ type Pool struct {
 	reserved tally        // by operations of this server that are under way
 
 	// In a shared pool:
-	counted         bool  // the directory was counted, and what changes now is this server's doing
-	made            tally // what this server added to the use and took from it since
-	othersUse       tally // the use without what this server made, as the ledger last said
+	counted         bool      // the directory was counted, and what changes now is this server's doing
+	made            tally     // what this server added to the use and took from it since
+	shunned         time.Time // until then it is not asked for room, as its lock was not free for long
+	told            tally     // made as the ledger last had it
+	othersUse       tally     // the use without what this server made, as the ledger last said
 	othersReserved  tally
 	change, flushed int64 // numbers of this server's changes: the last one, and the last that the ledger has
 
 	reported string        // what was last said about its validity
 	modified time.Time     // when the directory had last changed when its volumes were last looked at
 	cancel   func()        // ends attach, and then keep
+	done     chan struct{} // closed when attach has ended, nil while none runs
 	stopped  chan struct{} // closed when keep has ended
 	poked    chan struct{} // full when its volumes are to be looked at again
 }
@@ -114,7 +119,10 @@ func (p *Pool) SetBase(bytes int64) {
 
 // Unwell tells that the storage failed under an operation, so that the pool is checked again soon.
 func (p *Pool) Unwell(err error) {
-	p.set.log.Warn("storage failed, the pool will be checked", "pool", p.name, "error", err)
+	p.set.log.Warn("storage failed, the pool will be checked", slog.String("pool", p.name), slog.Any("error", err))
+	p.set.mu.Lock()
+	p.suspect = true
+	p.set.mu.Unlock()
 	p.set.hurry()
 }
 
@@ -136,8 +144,10 @@ func (p *Pool) why() string {
 		return "it is going out of use"
 	case p.reason != nil:
 		return p.reason.Error()
-	case p.phase != attached:
+	case p.phase == attaching:
 		return "its volumes are being read"
+	case p.phase == found:
+		return "it will be taken into use when what lay in its place is out of use"
 	}
 	return ""
 }

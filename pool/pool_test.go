@@ -74,7 +74,7 @@ func open(t testing.TB, root string, there volumes, change ...func(*Config)) *wo
 	for _, c := range change {
 		c(&cfg)
 	}
-	s, err := Open(t.Context(), cfg)
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +84,7 @@ func open(t testing.TB, root string, there volumes, change ...func(*Config)) *wo
 			t.Error(err)
 		}
 	})
+	w.rescan()
 	return w
 }
 
@@ -163,6 +164,16 @@ func (w *world) info(pool string) Info {
 	}
 	w.t.Fatalf("there is no pool %s; the pools are:\n%s", pool, w.describe())
 	return Info{}
+}
+
+// valid reports whether a pool is there and valid.
+func (w *world) valid(pool string) bool {
+	for _, i := range w.Infos() {
+		if i.Name == pool {
+			return i.Valid
+		}
+	}
+	return false
 }
 
 // wantPool fails unless the pool is valid, or not valid for a reason that contains why.

@@ -2,8 +2,8 @@ package pool
 
 import (
 	"context"
+	"log/slog"
 	"slices"
-	"sync"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -43,7 +43,7 @@ func (s *Set) Reserve(
 			return nil, context.Cause(ctx)
 		}
 		if eerr != nil {
-			s.log.Warn("bin not emptied to make room", "pool", bin.name, "error", eerr)
+			s.log.Warn("bin not emptied to make room", slog.String("pool", bin.name), slog.Any("error", eerr))
 		}
 		if !freed {
 			if emptied == nil {
@@ -81,7 +81,7 @@ func (s *Set) reserve(ctx context.Context, wants []volume.Want, emptied map[*Poo
 	s.mu.Unlock()
 	if cerr := m.close(); err == nil && cerr != nil {
 		for _, r := range list {
-			r.Release()
+			r.Release() //nolint:contextcheck // giving back does not end with the caller
 		}
 		return nil, nil, cerr
 	}
@@ -125,8 +125,10 @@ func (s *Set) Fit(ctx context.Context, wants []volume.Want) (bool, error) {
 // reservation is room in a pool that is not used yet.
 type reservation struct {
 	pool *Pool
-	room tally
-	once sync.Once
+
+	// Guarded by set.mu.
+	room  tally
+	ended bool
 }
 
 // Pool returns the name of the pool that was chosen.
@@ -143,35 +145,50 @@ func (r *reservation) hold() {
 
 // Keep turns the reservation into use, at most what was reserved.
 func (r *reservation) Keep(volumes int, bytes int64) {
-	r.end(tally{
-		Volumes: min(max(int64(volumes), 0), r.room.Volumes),
-		Bytes:   min(max(bytes, 0), r.room.Bytes),
+	r.give(func() (back, kept tally) {
+		r.ended = true
+		return r.room, tally{
+			Volumes: min(max(int64(volumes), 0), r.room.Volumes),
+			Bytes:   min(max(bytes, 0), r.room.Bytes),
+		}
 	})
 }
 
 // Release gives back what was not kept.
-func (r *reservation) Release() { r.end(tally{}) }
+func (r *reservation) Release() { r.Keep(0, 0) }
 
-func (r *reservation) end(kept tally) {
-	r.once.Do(func() {
-		p, s := r.pool, r.pool.set
-		s.mu.Lock()
-		p.reserved = p.reserved.minus(r.room)
-		if !p.ceph {
-			d := s.disk(p.storage.device)
-			d.inFlight -= r.room.Write
-			d.ended += r.room.Write
-		}
-		p.use.Volumes += int(kept.Volumes)
-		p.use.Bytes += kept.Bytes
-		number := p.make(kept)
-		if p.counted && number == 0 {
-			p.change++ // the ledger still has the reservation
-			number = p.change
-		}
-		s.mu.Unlock()
-		p.flush(number)
+// Wrote gives back the bytes to write.
+func (r *reservation) Wrote() {
+	r.give(func() (back, kept tally) {
+		back.Write, r.room.Write = r.room.Write, 0
+		return back, tally{}
 	})
+}
+
+// give gives back a part of the room, and what of it is kept is use from now on. What it is is asked with set.mu held.
+func (r *reservation) give(what func() (back, kept tally)) {
+	p, s := r.pool, r.pool.set
+	s.mu.Lock()
+	if r.ended {
+		s.mu.Unlock()
+		return
+	}
+	back, kept := what()
+	p.reserved = p.reserved.minus(back)
+	if !p.ceph {
+		d := s.disk(p.storage.device)
+		d.inFlight -= back.Write
+		d.ended += back.Write
+	}
+	p.use.Volumes += int(kept.Volumes)
+	p.use.Bytes += kept.Bytes
+	number := p.make(kept)
+	if p.counted && number == 0 {
+		p.change++ // the ledger still has the reservation
+		number = p.change
+	}
+	s.mu.Unlock()
+	p.flush(number)
 }
 
 // unlessFull drops the error that no pool is valid: then none could take anything, which is an answer.

@@ -56,9 +56,11 @@ func TestReserve(t *testing.T) {
 			"what is used counts",
 			map[string]string{"a": `{"max-total-size": "5G"}`, "b": `{"max-total-size": "9G"}`},
 			volumes{"b": {Volumes: 1, Bytes: 6 * gb}},
-			[]volume.Want{one("", gb)}, "a", "", "",
+			[]volume.Want{one("", gb)},
+			"a", "", "",
 		},
 		{"the named one", map[string]string{"a": `{"max-total-size": "5G"}`, "b": `{"max-total-size": "9G"}`}, nil, []volume.Want{one("a", gb)}, "a", "", ""},
+		{"on a cluster the file system doesn't count", map[string]string{"a": `{"ceph": {"pool": "rbd"}, "reserve": "1Pi"}`}, nil, []volume.Want{{Volumes: 1, Bytes: gb, Write: huge}}, "a", "", ""},
 		{"equals share", map[string]string{"a": `{}`, "b": `{}`}, nil, []volume.Want{one("", gb), one("", gb), one("", gb), one("", gb)}, "a,b,a,b", "", ""},
 		{"exactly full", map[string]string{"a": `{"max-total-size": "2G", "max-volumes": 2, "max-volume-size": "1G"}`}, nil, []volume.Want{one("", gb), one("", gb)}, "a,a", "", ""},
 		{"largest first", map[string]string{"a": `{"max-total-size": "5G"}`, "b": `{"max-total-size": "4G"}`}, nil, []volume.Want{one("", 2*gb), one("", 2*gb), one("", 5*gb)}, "b,b,a", "", ""},
@@ -91,7 +93,6 @@ func TestReserve(t *testing.T) {
 				files[pool+"/"+SettingsFile] = text
 			}
 			w := open(t, tree(t, files), tt.there)
-			before := fmt.Sprint(w.Infos())
 			list, err := w.Reserve(t.Context(), tt.wants, nil)
 			if tt.code != "" {
 				if !fault.Is(err, tt.code) || !strings.Contains(err.Error(), tt.says) {
@@ -126,7 +127,6 @@ func TestReserve(t *testing.T) {
 					t.Errorf("pool %s keeps a reservation: %+v", i.Name, i.Reserved)
 				}
 			}
-			_ = before
 		})
 	}
 }
@@ -173,6 +173,47 @@ func TestKeepIsBounded(t *testing.T) {
 		if after.Volumes-before.Volumes != keep.wantVolumes || after.Bytes-before.Bytes != keep.wantBytes {
 			t.Errorf("Keep(%d, %d) went from %+v to %+v", keep.volumes, keep.bytes, before, after)
 		}
+	}
+}
+
+func TestWroteFreesTheRoomForWritingOnly(t *testing.T) {
+	w := open(t, tree(t, map[string]string{"a/" + SettingsFile: "{}"}), nil)
+	free := *w.info("a").Free
+	big := volume.Want{Pool: "a", Volumes: 1, Size: gb, Bytes: gb, Write: free / 3 * 2}
+	reserve := func() (volume.Reservation, error) {
+		taken, err := w.Reserve(t.Context(), []volume.Want{big}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return taken[0], nil
+	}
+	first, err := reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reserve(); err == nil {
+		t.Fatal("two thirds of the room were reserved twice")
+	}
+	first.Wrote()
+	first.Wrote()
+	second, err := reserve()
+	if err != nil {
+		t.Fatalf("what was written is still counted as to be written: %v", err)
+	}
+	if r := w.info("a").Reserved; r.Volumes != 2 || r.Bytes != 2*gb {
+		t.Errorf("reserved %+v", r)
+	}
+	first.Keep(1, gb)
+	first.Wrote()
+	second.Release()
+	second.Wrote()
+	if i := w.info("a"); i.Used.Volumes != 1 || i.Used.Bytes != gb || i.Reserved != (InfoUse{}) {
+		t.Errorf("used %+v, reserved %+v", i.Used, i.Reserved)
+	}
+	if third, err := reserve(); err != nil {
+		t.Errorf("room was lost: %v", err)
+	} else {
+		third.Release()
 	}
 }
 
@@ -234,12 +275,12 @@ func TestTheBinIsEmptiedForRoom(t *testing.T) {
 				return
 			}
 			list, err := w.Reserve(t.Context(), tt.wants, b.empty)
-			chosen := ""
+			var chosen strings.Builder
 			for _, r := range list {
-				chosen += r.Pool()
+				chosen.WriteString(r.Pool())
 			}
-			if chosen != tt.chosen || strings.Join(b.calls, "") != tt.calls {
-				t.Errorf("chose %q after emptying %q, want %q after %q", chosen, b.calls, tt.chosen, tt.calls)
+			if chosen.String() != tt.chosen || strings.Join(b.calls, "") != tt.calls {
+				t.Errorf("chose %q after emptying %q, want %q after %q", chosen.String(), b.calls, tt.chosen, tt.calls)
 			}
 			if tt.chosen == "" && (!fault.Is(err, fault.VolumeNotAllocable) || !strings.Contains(err.Error(), tt.says)) {
 				t.Errorf("error %v, want %q", err, tt.says)

@@ -24,7 +24,7 @@ func testLocks(ctx context.Context, root *os.Root) error {
 	if err != nil {
 		return fault.FromOS("test locks", err)
 	}
-	defer root.Remove(name)
+	defer func() { _ = root.Remove(name) }()
 	defer first.Close()
 	second, err := root.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
@@ -48,7 +48,7 @@ func testLocks(ctx context.Context, root *os.Root) error {
 	if err != nil {
 		return fault.Errorf(fault.PoolUnavailable, "it can't be shared: its locks can't be tested: %w", err)
 	}
-	first.Close()
+	_ = first.Close()
 	err = tryFlock(second)
 	if eerr := end(); eerr != nil {
 		return fault.Errorf(fault.PoolUnavailable, "it can't be shared: its locks can't be tested: %w", eerr)
@@ -56,10 +56,27 @@ func testLocks(ctx context.Context, root *os.Root) error {
 	if err == nil {
 		return unfit("a lock ends while a child process still has it")
 	}
-	if err := tryFlock(second); err != nil {
+	if err := waitFlock(ctx, second); err != nil {
 		return unfit("a lock stays when nobody has it any more: " + cause(err))
 	}
 	return nil
+}
+
+// waitFlock tries for a while: any other child that this process starts has all its files open for a moment.
+func waitFlock(ctx context.Context, f *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	for {
+		err := tryFlock(f)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(lockRetry):
+		}
+	}
 }
 
 func tryFlock(f *os.File) (err error) {
@@ -83,7 +100,7 @@ func inherit(ctx context.Context, f *os.File) (end func() error, err error) {
 	}
 	return func() error {
 		defer cancel()
-		input.Close()
+		_ = input.Close()
 		return child.Wait()
 	}, nil
 }

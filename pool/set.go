@@ -28,7 +28,7 @@ type Config struct {
 	// what it found there when it returns. An error makes the pool invalid, for that reason, until a later call succeeds.
 	// It is called for several pools at once.
 	Attach func(ctx context.Context, p *Pool) (volume.Caps, error)
-	// Detach takes an attached pool out of use, and returns when nothing of this process touches its directory
+	// Detach takes an attached pool out of use, also when the Set is closed, and returns when nothing of this process touches its directory
 	// any more: then the pool's lock is given back. nil: there is nothing to do.
 	Detach func(p *Pool)
 	// Changed tells that volumes may have come into an attached pool, or gone from it, without this server. Calls for
@@ -47,6 +47,7 @@ type Set struct {
 	watcher *watcher
 	nudge   chan struct{} // full when everything is to be looked at soon
 
+	asking   asking
 	looking  sync.Mutex    // held while everything is looked at
 	emptying chan struct{} // full while bins are emptied to make room
 	work     sync.WaitGroup
@@ -54,12 +55,13 @@ type Set struct {
 	mu       sync.Mutex // for memory only: never held across a call that may wait
 	pools    []*Pool    // by name
 	notPools []NotPool
+	vanished []*Pool // gone, and not yet reported
 	devices  map[string]*device
 	closed   bool
 }
 
-// New makes a Set that has not looked for pools yet: Rescan does, so that Attach can use what needs the Set itself.
-// Close must follow.
+// New makes a Set that has not looked for pools yet, so that Attach can use what needs the Set itself. Rescan
+// takes into use those that are there, Run keeps that up to date, and at last comes Close.
 func New(cfg Config) (*Set, error) {
 	if cfg.Root == "" || cfg.ServerID == "" || cfg.Attach == nil {
 		return nil, errors.New("pool: Config needs Root, ServerID and Attach")
@@ -78,28 +80,17 @@ func New(cfg Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir.Close()
-	return &Set{
+	_ = dir.Close()
+	s := &Set{
 		cfg: cfg, root: root, log: cfg.Log, watcher: newWatcher(cfg.Log), nudge: make(chan struct{}, 1),
 		emptying: make(chan struct{}, 1), devices: map[string]*device{},
-	}, nil
-}
-
-// Open makes a Set, finds the pools and takes them into use. When it returns they all are, but for those that are not
-// valid. Run keeps that up to date, and Close must follow.
-func Open(ctx context.Context, cfg Config) (*Set, error) {
-	s, err := New(cfg)
-	if err != nil {
-		return nil, err
 	}
-	if err := s.Rescan(ctx); err != nil {
-		s.Close()
-		return nil, err
-	}
+	s.asking = asking{answered: s.hurry, silent: map[string]bool{}}
 	return s, nil
 }
 
-// Rescan looks at everything now, and returns when pools that came are in use. Its error is that ctx ended first.
+// Rescan looks at everything now, and returns when the pools that came are in use, all but those that are not
+// valid. Its error is that ctx ended first.
 func (s *Set) Rescan(ctx context.Context) error {
 	for _, done := range s.look(ctx) {
 		select {
@@ -123,32 +114,17 @@ func (s *Set) Get(name string) (*Pool, bool) {
 	return nil, false
 }
 
-// Close gives the locks of all pools back, without Detach: nothing may touch them any more. Run must have ended.
+// Close takes all pools out of use and gives their locks back. Run must have ended.
 func (s *Set) Close() error {
 	s.looking.Lock()
 	defer s.looking.Unlock()
 	s.mu.Lock()
 	s.closed = true
-	var used []*Pool
 	for _, p := range s.pools {
-		switch p.phase {
-		case attaching:
-			p.cancel()
-		case attached:
-			p.phase = leaving
-			used = append(used, p)
-		case found, leaving, gone:
-		}
+		s.part(context.Background(), p)
 	}
 	s.mu.Unlock()
-	for _, p := range used {
-		p.quit()
-		p.giveBack()
-	}
 	s.work.Wait()
-	s.mu.Lock()
-	s.pools = nil
-	s.mu.Unlock()
 	return s.watcher.close()
 }
 

@@ -86,6 +86,7 @@ func eachMember(data []byte, what string, set func(key string, value json.RawMes
 		return fault.Errorf(fault.PoolUnavailable, "%s is not a JSON object: %w", what, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber() // a number too large for a float is of no concern in a key that nobody knows
 	if open, err := dec.Token(); err != nil {
 		return malformed(err)
 	} else if open != json.Delim('{') {

@@ -116,7 +116,7 @@ func readLedger(root *os.Root) (*ledger, error) {
 	}
 	l, err := parseLedger(data)
 	if err != nil {
-		return nil, nil //nolint:nilerr // it is written anew from what the servers know
+		return nil, nil // it is written anew from what the servers know
 	}
 	return l, nil
 }

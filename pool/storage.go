@@ -68,7 +68,7 @@ func openStorage(root *os.Root) (*storage, error) {
 		s.kind, s.device, err = identify(dir, st)
 	}
 	if err != nil {
-		dir.Close()
+		_ = dir.Close()
 		return nil, err
 	}
 	return s, nil
@@ -93,7 +93,7 @@ func identify(dir *os.File, st unix.Statfs_t) (kind, device string, err error) {
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return kind, device, nil //nolint:nilerr // without it each pool is taken to have room of its own
+		return kind, device, nil // each pool is taken to have room of its own
 	}
 	if source := mountSource(string(mounts), x.Mnt_id); source != "" {
 		device = source
@@ -150,16 +150,15 @@ func (s *storage) statfs() (unix.Statfs_t, error) {
 	if s.kind != "" && !s.remote() {
 		return statfs(s.dir)
 	}
-	silent := fault.Errorf(fault.PoolUnavailable, "its file system doesn't answer")
 	if s.stuck.Load() {
-		return unix.Statfs_t{}, silent
+		return unix.Statfs_t{}, errSilent
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case s.turn <- struct{}{}:
 	case <-timer.C:
-		return unix.Statfs_t{}, silent
+		return unix.Statfs_t{}, errSilent
 	}
 	type answer struct {
 		st  unix.Statfs_t
@@ -182,7 +181,7 @@ func (s *storage) statfs() (unix.Statfs_t, error) {
 			s.stuck.Store(false)
 			return a.st, a.err
 		default:
-			return unix.Statfs_t{}, silent
+			return unix.Statfs_t{}, errSilent
 		}
 	}
 }
@@ -190,7 +189,7 @@ func (s *storage) statfs() (unix.Statfs_t, error) {
 func statfs(dir *os.File) (st unix.Statfs_t, err error) {
 	cerr := control(dir, func(fd int) {
 		for {
-			if err = unix.Fstatfs(fd, &st); err != unix.EINTR { //nolint:errorlint // an errno as it is
+			if err = unix.Fstatfs(fd, &st); err != unix.EINTR {
 				return
 			}
 		}
@@ -199,7 +198,7 @@ func statfs(dir *os.File) (st unix.Statfs_t, err error) {
 }
 
 // close gives the handle back.
-func (s *storage) close() { s.dir.Close() }
+func (s *storage) close() { _ = s.dir.Close() }
 
 // control runs fn with the file's descriptor, which stays open so long.
 func control(f *os.File, fn func(fd int)) error {

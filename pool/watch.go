@@ -34,7 +34,7 @@ func newWatcher(log *slog.Logger) *watcher {
 	w := &watcher{log: log, watched: map[string]fs.FileInfo{}}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
-		log.Warn("changes of pools are found by looking for them only", "error", err)
+		log.Warn("changes of pools are found by looking for them only", slog.Any("error", err))
 	}
 	return w
 }
@@ -68,7 +68,7 @@ func (w *watcher) follow(root string, dirs map[string]bool) (added bool) {
 		if err := w.notify.Add(path); err != nil {
 			if !w.full && !errors.Is(err, fs.ErrNotExist) {
 				w.full = true
-				w.log.Warn("changes of some pools are found by looking for them only", "path", path, "error", err)
+				w.log.Warn("changes of some pools are found by looking for them only", slog.String("path", path), slog.Any("error", err))
 			}
 			continue
 		}
@@ -94,6 +94,8 @@ func (s *Set) Run(ctx context.Context) {
 	}
 	tick := time.NewTicker(s.cfg.Rescan)
 	defer tick.Stop()
+	mounts := make(chan struct{}, 1)
+	defer watchMounts(mounts)()
 	gather := newGather()
 	defer gather.timer.Stop()
 	for {
@@ -115,6 +117,8 @@ func (s *Set) Run(ctx context.Context) {
 				gather.add(time.Now())
 			}
 		case <-s.nudge:
+			gather.add(time.Now())
+		case <-mounts:
 			gather.add(time.Now())
 		case <-gather.timer.C:
 			look = true

@@ -19,8 +19,10 @@ func TestAttributes(t *testing.T) {
 		"bus":    {new(Bus), []string{"virtio", "scsi", "sata", "ide"}, []string{"", "usb", "nvme"}, fault.VolumeBusNotAllowed},
 		"alg":    {new(Alg), []string{"cp", "rclone", "rsync", "no"}, []string{"", "dd", "rm -rf"}, fault.VolumeCloningAlgNotAllowed},
 		"preallocation": {
-			new(Prealloc), []string{"off", "metadata", "falloc", "full"},
-			[]string{"", "on", strings.Repeat("x", 10000)}, fault.BadRequest,
+			new(Prealloc),
+			[]string{"off", "metadata", "falloc", "full"},
+			[]string{"", "on", strings.Repeat("x", 10000)},
+			fault.BadRequest,
 		},
 	}
 	for name, tt := range tests {

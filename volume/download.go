@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"elstore/volume/fault"
@@ -78,10 +79,13 @@ func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Pr
 	case o != nil:
 		return false, fault.Errorf(fault.VolumeInUse, "volume %s is used by %s, and can be downloaded only as %s now", h.found.ID, o.names(), m.Format)
 	case d.Format != m.Format || m.Base != "":
-		err = s.withCopyRoom(ctx, h, func() error {
-			img, d.release, err = h.Export(ctx, m, d.Format, p)
-			return err
-		})
+		var need int64
+		if need, err = s.copyRoom(h); err == nil {
+			err = s.withRoom(ctx, h, need, func() error {
+				img, d.release, err = h.Export(ctx, m, d.Format, p)
+				return err
+			})
+		}
 	case h.at.backend.Caps().Reflink:
 		img, d.release, err = h.Snapshot(ctx, m)
 	default:
@@ -97,7 +101,7 @@ func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Pr
 			d.Size = info.Size()
 			return locked, nil
 		}
-		d.File.Close()
+		err = errors.Join(err, d.File.Close())
 	}
 	d.release()
 	return false, fault.FromOS("open image", err)

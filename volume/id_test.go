@@ -41,7 +41,7 @@ func TestParseID(t *testing.T) {
 }
 
 func TestIDsAreUnlike(t *testing.T) {
-	if NewID() == NewID() {
+	if a, b := NewID(), NewID(); a == b {
 		t.Error("two new ids are equal")
 	}
 	if NewID().IsZero() {

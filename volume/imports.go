@@ -68,6 +68,7 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 		if err := s.arrive(ctx, mk.at, data, f, steps.next()); err != nil {
 			return Meta{}, err
 		}
+		mk.rooms[0].Wrote()
 		if err := src.Checksum.verify(ctx, f); err != nil {
 			return Meta{}, err
 		}
@@ -121,8 +122,12 @@ func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image,
 	if overlay {
 		base = img.OnDisk
 	}
+	write := int64(metadataRoom)
+	if !(img.Format == string(n.Meta.Format) || overlay && img.Format == string(Raw)) {
+		write += img.OnDisk // what has the right format already is moved into its place
+	}
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
-		Pool: mk.at.pool.Name(), Size: n.Meta.Size, Bytes: bytes + base, Write: img.OnDisk + metadataRoom, Format: n.Meta.Format,
+		Pool: mk.at.pool.Name(), Size: n.Meta.Size, Bytes: bytes + base, Write: write, Format: n.Meta.Format,
 	}}, s.emptyOldest)
 	if err != nil {
 		return Meta{}, err
@@ -154,7 +159,7 @@ func (s *Service) openSource(src Source) (arrival, error) {
 		if err != nil {
 			return arrival{}, err
 		}
-		return arrival{length: size, close: func() { f.Close() }, into: func(ctx context.Context, to *os.File, p Progress) error {
+		return arrival{length: size, close: func() { _ = f.Close() }, into: func(ctx context.Context, to *os.File, p Progress) error {
 			return copyInto(ctx, to, f, size, p)
 		}}, nil
 	case src.Body != nil:
@@ -170,6 +175,9 @@ func (s *Service) openSource(src Source) (arrival, error) {
 func (s *Service) openImport(path string) (*os.File, int64, error) {
 	forbidden := func(why string) error {
 		return fault.Errorf(fault.FetchForbidden, "path %.200q %s; allowed are regular files under %q", path, why, s.cfg.ImportDirs)
+	}
+	if len(s.cfg.ImportDirs) == 0 {
+		return nil, 0, fault.Errorf(fault.FetchForbidden, "this server imports no files: its configuration (import-dir) allows no directory")
 	}
 	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
 		return nil, 0, forbidden("is not absolute")
@@ -193,7 +201,7 @@ func (s *Service) openImport(path string) (*os.File, int64, error) {
 			return nil, 0, forbidden("can't be opened")
 		}
 		if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
-			f.Close()
+			_ = f.Close()
 			return nil, 0, forbidden("is not a regular file")
 		}
 		return f, info.Size(), nil

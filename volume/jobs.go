@@ -67,9 +67,10 @@ type Jobs struct {
 	stop  context.CancelCauseFunc
 	wg    sync.WaitGroup
 
-	mu   sync.Mutex
-	all  map[string]*job
-	ends []string // ids of ended jobs, the oldest first
+	mu       sync.Mutex
+	stopping bool
+	all      map[string]*job
+	ends     []string // ids of ended jobs, the oldest first
 }
 
 type job struct {
@@ -121,9 +122,10 @@ func (j *Jobs) start(kind string, volumes []ID, owner Who, remember bool, slots 
 		return Job{}, err
 	}
 	j.mu.Lock()
-	if j.base.Err() != nil {
+	if j.stopping {
 		j.mu.Unlock()
 		cancel(errStopping)
+		j.forget(jb)
 		return Job{}, errStopping
 	}
 	j.all[jb.ID] = jb
@@ -288,6 +290,7 @@ func (j *Jobs) Cancel(ctx context.Context, id string) (Job, error) {
 func (j *Jobs) Stop(ctx context.Context) {
 	finished := make(chan struct{})
 	j.mu.Lock()
+	j.stopping = true
 	idle := len(j.all) == len(j.ends)
 	j.mu.Unlock()
 	if !idle {

@@ -124,6 +124,31 @@ func TestJobsStop(t *testing.T) {
 	})
 }
 
+func TestJobsThatComeWhileOthersEnd(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		state, err := os.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer state.Close()
+		j := newJobs(t, JobsConfig{State: state})
+		finish := make(chan struct{})
+		running := start(t, j, true, func(context.Context, Progress) (any, error) { <-finish; return nil, nil })
+		stopped := make(chan struct{})
+		go func() { j.Stop(context.Background()); close(stopped) }()
+		synctest.Wait()
+		if _, err := j.Start("late", nil, nil, true, func(context.Context, Progress) (any, error) { return nil, nil }); !fault.Is(err, fault.ShuttingDown) {
+			t.Errorf("a job that came while others end: %v", err)
+		}
+		close(finish)
+		<-stopped
+		if files, err := os.ReadDir(dir + "/" + jobDir); err != nil || len(files) != 1 || files[0].Name() != running.ID+".json" {
+			t.Errorf("remembered are %v, %v", files, err)
+		}
+	})
+}
+
 func TestJobsAreRemembered(t *testing.T) {
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)

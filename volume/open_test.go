@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"elstore/test/rig"
 	"elstore/volume"
 	"elstore/volume/fault"
+	"elstore/volume/file"
 )
 
 func (p *place) open(id volume.ID, c volume.Claim) *volume.Opened {
@@ -194,5 +197,65 @@ func TestCloneWhileInUseWithoutReflink(t *testing.T) {
 	want(t, err, fault.NoReflink)
 	if left, err := os.ReadDir(p.pool); err != nil || len(left) > 5 {
 		t.Errorf("%v, %v", left, err)
+	}
+}
+
+// What is added lies behind all requests, so they need not wait while it is written, which may take long.
+func TestRequestsGoOnWhileTheVolumeGrows(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v := p.create("v", mib)
+	o := p.open(v.ID, volume.Claim{Export: "one"})
+	defer o.Close()
+	grown := make(chan error, 1)
+	go func() {
+		grown <- p.Volumes.Resize(t.Context(), v.ID, nil, volume.ResizeRequest{Size: 128 * mib, Prealloc: volume.PreallocFull})
+	}()
+	for {
+		info, err := os.Stat(filepath.Join(p.dir(v.ID), "data.img"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > mib {
+			break
+		}
+		runtime.Gosched()
+	}
+	if _, err := o.WriteAt(noise(512), 0); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-grown:
+		t.Errorf("a write waited until the volume had grown: %v", err)
+	default:
+	}
+	if err := <-grown; err != nil || o.Size() != 128*mib {
+		t.Errorf("size %d, %v", o.Size(), err)
+	}
+}
+
+func TestDeviceOfAPoolThatWentAndCameBackIsClosed(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v := p.create("v", mib)
+	o := p.open(v.ID, volume.Claim{Export: "one"})
+	at, ok := p.Pools.Get("pool")
+	if !ok {
+		t.Fatal("no pool")
+	}
+	p.Volumes.RemovePool("pool")
+	b, err := file.Open(t.Context(), file.Config{Dir: p.pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	if err := p.Volumes.AddPool(t.Context(), at, b); err != nil {
+		t.Fatal(err)
+	}
+	name := "renamed"
+	want(t, p.Volumes.Update(t.Context(), v.ID, nil, volume.Change{Name: &name}), fault.VolumeAlreadyLocked)
+	if err := errors.Join(o.Close(), o.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := p.Volumes.Update(t.Context(), v.ID, nil, volume.Change{Name: &name}); err != nil {
+		t.Errorf("when nothing uses it any more: %v", err)
 	}
 }

@@ -59,7 +59,7 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 	if err != nil {
 		return s.lost(e, err)
 	}
-	s.replace(e, found)
+	e.pool.pool.Observe(s.replace(e, found))
 	// Whoever owned it when the index was read may not own it now that disk was.
 	if _, err := s.owned(id, by); err != nil {
 		return err
@@ -130,19 +130,25 @@ func (s *Service) lost(e *entry, err error) error {
 	s.mu.RLock()
 	old := e.found
 	s.mu.RUnlock()
-	s.remove(e)
+	e.pool.pool.Observe(s.remove(e))
 	s.publish(EventLost, e.pool, old)
 	return notFound(e.id)
 }
 
 // update records what an operation made of the volume, and tells everybody.
 func (s *Service) update(h *handle, kind string, m Meta) {
+	h.at.pool.Account(s.updated(h, kind, m))
+}
+
+// updated is update for who accounts for the change, which it returns, in another way.
+func (s *Service) updated(h *handle, kind string, m Meta) (change Usage) {
 	f := h.found
 	f.Meta = m
 	f.Changed = now()
 	h.found = f
-	s.replace(h.entry, f)
+	change = s.replace(h.entry, f)
 	s.publish(kind, h.at, f)
+	return change
 }
 
 // usable refuses volumes that are damaged or lie in the bin.

@@ -36,6 +36,9 @@ type Reservation interface {
 	// Keep turns the reservation into use: volumes and virtual bytes that count from now on, at most what was
 	// reserved. The bytes to write are free to others again, since the file system counts them itself now.
 	Keep(volumes int, bytes int64)
+	// Wrote frees the bytes to write for others, because they were written: the file system counts them itself now. The
+	// rest stays reserved. After Keep or Release, or a second time, it does nothing.
+	Wrote()
 	// Release gives back what was not kept. After Keep, or a second time, it does nothing, so that it can be deferred.
 	Release()
 }

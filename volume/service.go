@@ -193,6 +193,36 @@ func (s *Service) reconcile(ctx context.Context, at *attached, id ID) (int, erro
 	return 0, nil
 }
 
+// Recheck looks again at the volumes that can't be used, since somebody may have mended them, or what a crash left
+// behind may have let go of them. It returns how many can be used now.
+func (s *Service) Recheck(ctx context.Context) (mended int) {
+	for _, v := range s.Damaged() {
+		at, err := s.enter(v.Pool)
+		if err != nil {
+			continue
+		}
+		if v.Trashed.IsZero() {
+			var f Found
+			if f, err = at.backend.Load(ctx, v.ID); err == nil {
+				err = f.Problem
+			}
+		}
+		at.busy.Done()
+		if err != nil {
+			continue
+		}
+		// Under its lock, so that what was left behind is recovered first. One that fails is as it was.
+		_ = s.operate(ctx, v.ID, nil, Operation{Purpose: "recheck"}, func(_ context.Context, h *handle) error {
+			if h.found.Problem == nil {
+				mended++
+				s.publish(EventFound, h.at, h.found)
+			}
+			return nil
+		})
+	}
+	return mended
+}
+
 // add counts n times what f takes of its pool's limits.
 func (u *Usage) add(f Found, n int) {
 	u.Volumes += n
@@ -217,25 +247,23 @@ func (s *Service) publish(kind string, at *attached, f Found) {
 	s.cfg.Events.Publish(e)
 }
 
-// replace puts what is on disk now into the index and accounts for the difference.
-func (s *Service) replace(e *entry, f Found) {
+// replace puts what is on disk now into the index, and returns by how much it changes the pool's use: for Account where we
+// changed it, for Observe where it was found so.
+func (s *Service) replace(e *entry, f Found) (change Usage) {
 	s.mu.Lock()
-	change := Usage{}.with(f, 1).with(e.found, -1)
+	defer s.mu.Unlock()
+	change = Usage{}.with(f, 1).with(e.found, -1)
 	s.index.put(e, f)
-	s.mu.Unlock()
-	if change != (Usage{}) {
-		e.pool.pool.Account(change)
-	}
+	return change
 }
 
-// remove takes a volume that is gone for good out of the index.
-func (s *Service) remove(e *entry) {
+// remove takes a volume that is gone for good out of the index, and returns by how much that changes the pool's use.
+func (s *Service) remove(e *entry) (change Usage) {
 	s.mu.Lock()
-	change := Usage{}.with(e.found, -1)
+	defer s.mu.Unlock()
+	change = Usage{}.with(e.found, -1)
 	s.index.drop(e)
-	s.mu.Unlock()
-	e.pool.pool.Account(change)
-	e.pool.pool.SetBase(e.pool.backend.BaseBytes())
+	return change
 }
 
 // Close closes what is still open. Operations must have ended.

@@ -432,3 +432,36 @@ func TestLockedVolumeIsNamed(t *testing.T) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
+
+func TestRecheck(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v, broken := p.create("v", mib), p.create("broken", mib)
+	name := "renamed"
+	change := volume.Change{Name: &name}
+	for _, id := range []volume.ID{v.ID, broken.ID} {
+		file := filepath.Join(p.dir(id), "meta.json")
+		if err := errors.Join(os.Rename(file, file+".good"), os.WriteFile(file, []byte("{"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		want(t, p.Volumes.Update(t.Context(), id, nil, change), fault.VolumeDamaged)
+	}
+	if n := p.Volumes.Recheck(t.Context()); n != 0 {
+		t.Errorf("%d volumes mended by nobody", n)
+	}
+	file := filepath.Join(p.dir(v.ID), "meta.json")
+	if err := os.Rename(file+".good", file); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.Volumes.Recheck(t.Context()); n != 1 {
+		t.Errorf("%d volumes can be used again, want 1", n)
+	}
+	if got, err := p.Volumes.Get(t.Context(), v.ID, nil); err != nil || got.Meta.Name != "v" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if list, err := p.Volumes.Accessible(t.Context(), alice, volume.Query{}); err != nil || len(list) != 1 {
+		t.Errorf("%d volumes are listed, %v", len(list), err)
+	}
+	if n, b := p.used(); n != 2 || b != mib {
+		t.Errorf("used %d, %d", n, b)
+	}
+}

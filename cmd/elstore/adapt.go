@@ -22,4 +22,3 @@ func (f fetcher) Download(ctx context.Context, url string, file *os.File, p volu
 	}
 	return result.Bytes, fault.FromOS("write image", file.Sync())
 }
-

@@ -25,8 +25,8 @@ const maxConfig = 1 << 20
 func configure(flags *pflag.FlagSet, getenv func(string) (string, bool)) error {
 	var errs []error
 	given := map[string]bool{}
-	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	flags.VisitAll(func(f *pflag.Flag) {
+		given[f.Name] = f.Changed
 		name := "ELSTORE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, ok := getenv(name)
 		if given[f.Name] || !ok {
@@ -66,7 +66,7 @@ func configure(flags *pflag.FlagSet, getenv func(string) (string, bool)) error {
 
 // readConfig reads a YAML file of settings, each a scalar or a list of them.
 func readConfig(path string) (map[string][]string, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the operator names it
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}

@@ -9,9 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,18 +41,16 @@ environment, and that over the file.`,
 		Example: `  elstore serve
   elstore serve --root ./mnt --listen 127.0.0.1:0
   elstore serve --config /etc/elstore.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := configure(cmd.Flags(), os.LookupEnv); err != nil {
+			if err := configure(cmd.LocalNonPersistentFlags(), os.LookupEnv); err != nil {
 				return err
 			}
 			log, err := newLogger(cmd.ErrOrStderr(), o.logLevel, o.logFormat)
 			if err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return serve(ctx, o, log)
+			return serve(cmd.Context(), o, log)
 		},
 	}
 	f := cmd.Flags()
@@ -157,6 +153,6 @@ func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.close()) }() //nolint:contextcheck // closing goes on when ctx has ended
 	return s.run(ctx, o)
 }

@@ -45,7 +45,7 @@ type server struct {
 // newServer takes the state directory and the addresses, and makes the parts. Nothing is read or changed in a pool yet.
 func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err error) {
 	s := &server{log: log, backends: map[string]*file.Backend{}}
-	defer func() {
+	defer func() { //nolint:contextcheck // as above all when ctx has ended
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
@@ -54,7 +54,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if err != nil {
 		return nil, err
 	}
-	if s.state, err = openState(o.state); err != nil {
+	if s.state, err = openState(ctx, o.state); err != nil {
 		return nil, err
 	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
@@ -108,7 +108,7 @@ func (s *server) run(ctx context.Context, o options) error {
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Version: version,
 		}).Routes(),
 	})
-	web := api.NewServer(handler, s.log)
+	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg sync.WaitGroup

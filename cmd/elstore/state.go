@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,18 +30,24 @@ const (
 	idFile       = "server-id"
 	revisionFile = "revision"
 
+	lockWait  = 2 * time.Second
+	lockRetry = 5 * time.Millisecond
+
 	// revisionStep is more than the revisions that one run can hand out.
 	revisionStep = 1 << 32
 )
 
 // openState takes the state directory, making it if need be. Another server that holds it is an error.
-func openState(dir string) (_ *state, err error) {
+func openState(ctx context.Context, dir string) (_ *state, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW), flock.SetPermissions(0o600))
-	got, err := lock.TryLock()
-	if err != nil {
+	// A process that was killed while it started a program leaves the lock to that for a moment.
+	wait, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	got, err := lock.TryLockContext(wait, lockRetry)
+	if err != nil && wait.Err() == nil {
 		return nil, fmt.Errorf("state directory %s can't be locked: %w", dir, err)
 	}
 	if !got {
@@ -66,7 +73,7 @@ func openState(dir string) (_ *state, err error) {
 
 func (s *state) close() {
 	if s.root != nil {
-		s.root.Close()
+		_ = s.root.Close()
 	}
 	_ = s.lock.Close()
 }

@@ -44,7 +44,7 @@ func libvirt(ctx context.Context, env environment) (rows []row, err error) {
 
 	var ours, theirs [2][]time.Duration // refresh, list
 	for range 5 {
-		_, refresh, err := s.post(ctx, "/pools/pool0/refresh", map[string]any{})
+		_, refresh, err := s.post(ctx, "/pools/refresh", map[string]any{"name": "pool0"})
 		if err != nil {
 			return nil, err
 		}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"path"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,8 +24,12 @@ type Config struct {
 	ServerID string       // named in .ignore files, for people
 	Log      *slog.Logger // nil: nothing is logged
 
-	step step // see dir
+	step       step          // see dir
+	settleWait time.Duration // how long a crashed server's children are waited for, which may still hold a volume's lock
 }
+
+// settleWait is the default of Config.settleWait. Tests have less time.
+const settleWait = 10 * time.Second
 
 // Backend keeps the volumes of one pool.
 type Backend struct {
@@ -36,6 +40,8 @@ type Backend struct {
 	maker maker
 	locks locks
 	bases bases
+
+	stages sync.Map // the volumes that are being made, by id
 }
 
 var _ volume.Backend = (*Backend)(nil)
@@ -45,6 +51,9 @@ var _ volume.Backend = (*Backend)(nil)
 func Open(ctx context.Context, cfg Config) (*Backend, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.settleWait == 0 {
+		cfg.settleWait = settleWait
 	}
 	name, err := filepath.Abs(cfg.Dir)
 	if err != nil {
@@ -115,18 +124,15 @@ func (b *Backend) volumes(in string) (map[volume.ID]string, error) {
 	return found, nil
 }
 
-// List returns the ids of the complete volumes that stand in the pool.
-func (b *Backend) List(ctx context.Context) ([]volume.ID, error) {
-	names, err := b.volumes(".")
+// List returns the ids of the directories that are named as volumes are.
+func (b *Backend) List(context.Context) ([]volume.ID, error) {
+	names, err := b.pool.names()
 	if err != nil {
 		return nil, err
 	}
 	ids := make([]volume.ID, 0, len(names))
-	for id, name := range names {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if _, err := b.pool.root.Lstat(path.Join(name, metaName)); err == nil {
+	for _, name := range names {
+		if id, ok := parseVolumeName(name); ok {
 			ids = append(ids, id)
 		}
 	}
@@ -148,20 +154,22 @@ func (b *Backend) Load(_ context.Context, id volume.ID) (volume.Found, error) {
 
 // Stat asks the file system about a volume's image.
 func (b *Backend) Stat(id volume.ID, m volume.Meta) (volume.Stat, error) {
-	name := path.Join(volumeName(id), dataName(m.Format))
-	info, err := b.pool.root.Lstat(name)
+	name := volumeName(id) + "/" + dataName(m.Format)
+	st, err := b.pool.stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		info, err = b.pool.root.Lstat(path.Join(binName, name))
+		st, err = b.pool.stat(binName + "/" + name)
 	}
 	if err != nil {
 		return volume.Stat{}, fault.FromOS("stat the image", err)
 	}
-	return volume.Stat{OnDisk: allocated(info), Modified: info.ModTime().UTC()}, nil
+	return volume.Stat{OnDisk: st.Blocks * block, Modified: time.Unix(st.Mtim.Unix()).UTC()}, nil
 }
+
+// block is the unit of st_blocks in bytes, whatever the file system's is.
+const block = 512
 
 // allocated returns the bytes of storage that a file takes.
 func allocated(info fs.FileInfo) int64 {
-	const block = 512 // the unit of st_blocks, whatever the file system's is
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Blocks * block
 	}
@@ -175,6 +183,3 @@ func (b *Backend) tool() (*qemu.Tool, error) {
 	}
 	return b.cfg.Tool, nil
 }
-
-// settleWait is how long a crashed server's children are waited for, which may still hold a volume's lock.
-const settleWait = 10 * time.Second

@@ -104,6 +104,19 @@ func (b *bases) uses(id volume.ID, name string) (before string) {
 	return before
 }
 
+// seen notes what a volume needs that may have come since the last scan, by hand or from another server. What it does not
+// need any more is for whoever changes it to say.
+func (b *bases) seen(f volume.Found) {
+	switch {
+	case f.Problem != nil:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.blind = true
+	case f.Meta.Base != "":
+		b.uses(f.ID, f.Meta.Base)
+	}
+}
+
 // sizeOf returns the bytes of the base image of that name, 0 where there is none.
 func (b *bases) sizeOf(name string) int64 {
 	b.mu.Lock()

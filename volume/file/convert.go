@@ -81,22 +81,15 @@ func (h *held) Compact(ctx context.Context, m volume.Meta, p volume.Progress) (v
 	}
 	img := h.Image(m)
 	img.Pool = nil // so that it is copied without its base
-	return h.replace(ctx, "compact", m, volume.Content{From: &img, Progress: p})
+	return h.replace(ctx, toCompact, m, volume.Content{From: &img, Progress: p})
 }
 
-// Replace puts other content in place of the image.
+// Replace puts other content in place of the image. What has arrived for it is gone then.
 func (h *held) Replace(ctx context.Context, m volume.Meta, c volume.Content) (volume.Meta, error) {
 	if err := h.ready(ctx); err != nil {
 		return m, err
 	}
-	m, err := h.replace(ctx, "replace", m, c)
-	if err != nil {
-		return m, err
-	}
-	if err := h.DropIncoming(); err != nil {
-		h.b.cfg.Log.Warn("upload left behind", slog.Any("volume", h.id), slog.Any("error", err))
-	}
-	return m, nil
+	return h.replace(ctx, toReplace, m, c)
 }
 
 // replace makes an image and exchanges it with the volume's file. Where both don't need the same base image, meta.json follows:
@@ -114,6 +107,10 @@ func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c vol
 	if err == nil {
 		err = context.Cause(ctx)
 	}
+	uploaded := purpose == toReplace && h.d.has(uploadName)
+	if err == nil && uploaded {
+		err = h.begin(mark{Purpose: toReplace, Image: h.d.inode(temp)})
+	}
 	exchanged := false
 	if err == nil {
 		exchanged, err = h.d.exchange(temp, dataName(m.Format))
@@ -128,6 +125,9 @@ func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c vol
 		return m, err
 	}
 	_ = h.d.remove(temp) // one that stays is swept
+	if uploaded && h.DropIncoming() != nil {
+		h.torn = true // it is found with the .ignore file
+	}
 	h.committed(m, after)
 	h.end()
 	total.end()

@@ -34,7 +34,7 @@ func (s step) ask(op, name string) error {
 	if s == nil {
 		return nil
 	}
-	return s(op, name)
+	return fault.FromOS(op+" "+path.Base(name), s(op, name))
 }
 
 // openDir opens a directory that the configuration names.
@@ -108,6 +108,20 @@ func (d *dir) contents() (c contents, err error) {
 func (d *dir) has(name string) bool {
 	_, err := d.root.Lstat(name)
 	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// stat asks about a file, which may be one directory further down, in one system call: lists ask about thousands. The
+// directory on the way is a volume's, and was none if it were a symbolic link.
+func (d *dir) stat(name string) (st unix.Stat_t, err error) {
+	raw, err := d.fd.SyscallConn() // which keeps the descriptor from being closed, and another one from getting its number
+	if err != nil {
+		return st, err
+	}
+	cerr := raw.Control(func(fd uintptr) { err = unix.Fstatat(int(fd), name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	if cerr != nil {
+		err = cerr
+	}
+	return st, err
 }
 
 // errNotRegular is what opening something else than a regular file fails with.
@@ -200,6 +214,14 @@ func (d *dir) rename(from, to string) error {
 		return err
 	}
 	return d.step.ask("renamed", to)
+}
+
+// move renames a directory, not durably. It replaces none.
+func (d *dir) move(from, to string) error {
+	if err := d.step.ask("move", from); err != nil {
+		return err
+	}
+	return d.root.Rename(from, to)
 }
 
 // exchange swaps two files in one moment, durably. exchanged is false where the file system can't, and then from replaced to

@@ -86,7 +86,7 @@ func (h *held) describe() {
 // begin writes an .ignore file by which settle knows what to look for. Without it nothing is begun.
 func (h *held) begin(m mark) error {
 	whole := h.op
-	whole.Purpose, whole.Before, whole.After = m.Purpose, m.Before, m.After
+	whole.Purpose, whole.Before, whole.After, whole.Image = m.Purpose, m.Before, m.After, m.Image
 	name := whole.fileName()
 	h.marks = append(h.marks, name)
 	return h.d.note(name, whole.encode())

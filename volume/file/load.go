@@ -254,6 +254,7 @@ func (b *Backend) load(d *dir, id volume.ID, inBin bool) (f volume.Found, err er
 	if err != nil {
 		return f, fault.Errorf(fault.VolumeNotFound, "no volume %s: %w", id, os.ErrNotExist)
 	}
+	b.bases.seen(f)
 	if f.Meta.Format == volume.ISO {
 		f.ISOType = lookAtISO(fd)
 	}

@@ -207,9 +207,10 @@ func (b *Backend) take(ctx context.Context, id volume.ID, k *lock) (d *dir, inBi
 	}
 }
 
-// find opens a volume's directory, in the pool or in its bin.
+// find opens a volume's directory, in the pool or in its bin. It looks twice, since the volume may be moved between
+// two looks.
 func (b *Backend) find(id volume.ID) (d *dir, inBin bool, err error) {
-	for _, in := range []string{".", binName} {
+	for _, in := range []string{".", binName, ".", binName} {
 		d, err := b.pool.volume(in, id)
 		if err == nil || !missing(err) {
 			return d, in == binName, fault.FromOS("open volume", err)

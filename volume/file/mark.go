@@ -11,8 +11,8 @@ import (
 	"elstore/volume"
 )
 
-// mark is the content of an .ignore file: who is at work on a volume. It describes and never decides, but for the
-// sizes, which it has only when it was written whole.
+// mark is the content of an .ignore file: who is at work on a volume. It describes and never decides, but for what
+// settle reads of it, which it has only when it was written whole.
 type mark struct {
 	Host    string   `json:"host"`
 	BootID  string   `json:"boot_id"`
@@ -25,6 +25,8 @@ type mark struct {
 	// Of a resize: the size before and the one asked for, in bytes.
 	Before int64 `json:"before,omitempty"`
 	After  int64 `json:"after,omitempty"`
+	// Of a replacement that consumes what was uploaded: the new image's inode.
+	Image uint64 `json:"image,omitempty"`
 }
 
 // maxMark is how much of an .ignore file is read, in bytes.

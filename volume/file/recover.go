@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"syscall"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -18,6 +19,8 @@ import (
 const (
 	toConvert = "convert"
 	toResize  = "resize"
+	toReplace = "replace"
+	toCompact = "compact"
 )
 
 // settle brings a volume, whose lock is held as lock, from whatever state a crash left it in into the one before or the one after
@@ -29,6 +32,7 @@ const (
 //   - Its purpose is convert: the image that meta.json does not name is half-made or left over. Removed.
 //   - It tells sizes, so that it is a resize of ours, and the image is larger than meta.json says: growing was not
 //     done, or shrinking was not finished. Cut.
+//   - It tells of a new image that is in place, or the upload is the image: what was uploaded is that, and is removed.
 //   - Then meta.json gets the image's real size and base image, and the .ignore files go.
 func (b *Backend) settle(ctx context.Context, d *dir, id volume.ID, inBin bool, c contents, lock *os.File) error {
 	if c.deleted && !inBin {
@@ -74,6 +78,14 @@ func (b *Backend) settleImage(ctx context.Context, d *dir, id volume.ID, c conte
 	}
 	if slices.Contains(purposes, toConvert) {
 		if err := d.removeOtherImages(m.Format, c.data); err != nil {
+			return err
+		}
+	}
+	// A power cut may take the .ignore file's content and leave its name. What was uploaded may be the image itself by
+	// another name, and must not be written to as an upload.
+	image := d.inode(dataName(m.Format))
+	if d.replaced(c.marks, image) || image != 0 && image == d.inode(uploadName) {
+		if err := d.remove(uploadName); err != nil {
 			return err
 		}
 	}
@@ -124,6 +136,29 @@ func (d *dir) resized(marks []string, size int64) bool {
 		}
 	}
 	return false
+}
+
+// replaced reports whether one of the .ignore files tells of a new image with that inode.
+func (d *dir) replaced(marks []string, inode uint64) bool {
+	for _, name := range marks {
+		if m, ok := d.readMark(name); ok && m.Image > 0 && m.Image == inode {
+			return true
+		}
+	}
+	return false
+}
+
+// inode returns the inode of a file, 0 where there is none.
+func (d *dir) inode(name string) uint64 {
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return 0
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return st.Ino
 }
 
 // repairLeaks gives free what a killed qemu-img took and did not use. That costs room and no data, so it is no

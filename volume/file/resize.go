@@ -93,16 +93,23 @@ func (h *held) lengthen(ctx context.Context, m volume.Meta, size int64, p volume
 	return h.d.fsync(f)
 }
 
-// shrink cuts the image after meta.json says so. If the cut fails, the old meta.json is put back. A raw image then
-// is as it was; of a qcow2 image what lay past the new size may be lost.
+// shrink cuts the image after meta.json says so. If the cut fails, the old meta.json is put back: a raw image then
+// is as it was; of a qcow2 image what lay past the new size may be lost. After the cut there is no way back, and what
+// is left to do is done by whoever has the lock next.
 func (h *held) shrink(ctx context.Context, before, after volume.Meta) (volume.Meta, error) {
 	putBack, err := h.commit(after)
-	if err == nil {
-		if err = h.b.setSize(ctx, h.d, after, after.Size, true, h.lock.file); err == nil {
-			h.end()
-			return after, nil
-		}
-		h.undone(putBack())
+	if err != nil {
+		return before, err
 	}
+	if err = h.b.setSize(ctx, h.d, after, after.Size, true, h.lock.file); err == nil {
+		h.end()
+		return after, nil
+	}
+	size, _, lerr := lookAtImage(int(h.d.fd.Fd()), after.Format)
+	if lerr == nil && size <= after.Size {
+		h.torn = true
+		return after, err
+	}
+	h.undone(putBack())
 	return before, err
 }

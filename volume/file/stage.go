@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -39,31 +40,44 @@ func (b *Backend) Stage(ctx context.Context, id volume.ID) (volume.Stage, error)
 			return nil, err
 		}
 	}
-	err := b.maker.make(ctx, b.pool, name)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, busy(id, "another operation that is making it")
-	}
-	if err != nil {
-		return nil, fault.FromOS("make the volume's directory", err)
-	}
 	s := &stage{b: b, id: id}
-	if s.d, err = b.pool.sub(name); err == nil {
-		if s.lock, err = s.d.openNew(lockName); err == nil {
-			err = flockNow(s.lock, unix.LOCK_EX)
-		}
-	}
-	if err == nil && !linked(s.lock) {
-		err = errHeld
-	}
-	if errors.Is(err, errHeld) || missing(err) { // another server's sweeper was faster than we
-		s.let()
-		return nil, busy(id, "another server that looks through the pool")
+	err := s.begin(ctx)
+	if errors.Is(err, fs.ErrExist) {
+		err = busy(id, "another operation that is making it")
 	}
 	if err != nil {
-		s.Discard() //nolint:contextcheck // cleaning up goes on when the context ended
+		s.let()
 		return nil, fault.FromOS("make the volume's directory", err)
 	}
 	return s, nil
+}
+
+// begin makes the directory under another name and gives it its own when it is locked: whoever finds it so and can lock it
+// knows that its maker is gone.
+func (s *stage) begin(ctx context.Context) error {
+	pool := s.b.pool
+	t, err := pool.newTemp()
+	if err != nil {
+		return err
+	}
+	defer t.release()
+	if err := s.b.maker.make(ctx, pool, t.name); err != nil {
+		return err
+	}
+	if s.d, err = pool.sub(t.name); err != nil {
+		return err
+	}
+	if s.lock, err = s.d.openNew(lockName); err != nil {
+		return err
+	}
+	if err := flockNow(s.lock, unix.LOCK_EX); err != nil {
+		return err
+	}
+	if err := pool.move(t.name, stageName(s.id)); err != nil {
+		return err
+	}
+	s.d.path = filepath.Join(pool.path, stageName(s.id))
+	return nil
 }
 
 // free reports by an error that the id is taken.

@@ -13,8 +13,8 @@ import (
 	"elstore/volume/fault"
 )
 
-// temp is the name of a temporary file in a directory, and the flock on a file beside it that keeps sweepers away
-// until release. Who makes the file, this process or a program, does not matter.
+// temp is the name of a temporary file or directory, and the flock on a file beside it that keeps sweepers away
+// until release. Who makes it, this process or a program, does not matter.
 type temp struct {
 	d    *dir // its own
 	name string
@@ -53,10 +53,11 @@ func (d *dir) newTemp() (*temp, error) {
 // path returns the file's absolute path.
 func (t *temp) path() string { return filepath.Join(t.d.path, t.name) }
 
-// release removes the file, if it is there, and gives up the name.
+// release removes what has the name, if something has, and gives up the name.
 func (t *temp) release() {
-	_ = t.d.remove(t.name) // what stays is swept later
-	_ = t.d.remove(t.name + claimSuffix)
+	if t.d.removeAll(t.name) == nil { // what stays is swept later, by its claim
+		_ = t.d.remove(t.name + claimSuffix)
+	}
 	t.lock.Close() //nolint:errcheck,gosec // nothing was written
 	t.d.close()
 }
@@ -95,7 +96,7 @@ func (d *dir) sweepClaimed(name string) error {
 		}
 		return err
 	}
-	if err := d.remove(name); err != nil {
+	if err := d.removeAll(name); err != nil {
 		return err
 	}
 	return d.remove(name + claimSuffix)

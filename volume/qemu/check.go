@@ -69,7 +69,7 @@ func countersOf(img Image) uint64 {
 	if err != nil {
 		return 0
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return 0

@@ -72,7 +72,7 @@ func (t *Tool) run(ctx context.Context, c command) (r result, err error) {
 func (t *Tool) child(ctx context.Context, path string, c command) (result, error) {
 	running, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
-	cmd := exec.CommandContext(running, path, append([]string{c.name}, c.args...)...) //nolint:gosec // paths are checked by Image.check
+	cmd := exec.CommandContext(running, path, append([]string{c.name}, c.args...)...) //nolint:gosec // what Image.check let pass
 	cmd.Env = environment()
 	cmd.Dir = "/" // it holds no file system in use
 	cmd.ExtraFiles = c.inherit

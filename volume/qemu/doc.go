@@ -29,5 +29,5 @@
 // allocate no more than 1 MiB. Inspect is for images from outside and decides before qemu-img opens one: qemu-img
 // follows every name in an image that it opens (backing files, data files, extents), and an image that names
 // /etc/passwd would be given the content of /etc/passwd. So no image from outside may go to a Tool before
-// Inspect let it pass.
+// Inspect let it pass, nor may it change in between: what others can write to is copied first.
 package qemu

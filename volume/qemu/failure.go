@@ -87,18 +87,18 @@ func said(stderr string, images []Image) string {
 			why = rest
 		}
 	}
-	if why == "" {
-		return "it did not say why"
-	}
 	why = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, why)
-	why = directories.ReplaceAllString(why, "$1")
-	if len(why) > maxSaid {
-		why = strings.ToValidUTF8(why[:maxSaid], "") + "…"
+	why = strings.TrimSpace(directories.ReplaceAllString(why, "$1"))
+	switch {
+	case why == "":
+		return "it did not say why"
+	case len(why) > maxSaid:
+		return strings.ToValidUTF8(why[:maxSaid], "") + "…"
 	}
 	return why
 }

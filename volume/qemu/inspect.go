@@ -33,7 +33,7 @@ func Inspect(r io.ReaderAt, size int64, o InspectOptions) (Inspection, error) {
 	if err == nil {
 		return in, nil
 	}
-	if e, ok := errors.AsType[errRead](err); ok {
+	if e, ok := errors.AsType[readError](err); ok {
 		return Inspection{}, fault.FromOS("read the image", e.err)
 	}
 	return Inspection{}, fault.Errorf(fault.ImageRefused, "the image is refused: %w", err)

@@ -87,7 +87,7 @@ func (h *QCOW2Header) l1Needed() uint64 {
 		entry = 4
 	}
 	covers := uint64(1) << (h.ClusterBits + h.ClusterBits - entry) // bytes by one L1 entry
-	size := uint64(h.VirtualSize)                                  //nolint:gosec // not negative
+	size := uint64(h.VirtualSize)
 	return size/covers + min(size%covers, 1)
 }
 
@@ -105,7 +105,7 @@ func (h *QCOW2Header) checkSnapshots(s *source) error {
 		return err
 	}
 	be := binary.BigEndian
-	off := int64(h.snapshotOffset) //nolint:gosec // within the file
+	off := int64(h.snapshotOffset)
 	for i := range h.Snapshots {
 		b, err := s.at(off, header, "its snapshot table")
 		if err != nil {
@@ -124,7 +124,7 @@ func (h *QCOW2Header) checkSnapshots(s *source) error {
 		}
 		entry := header + int64(extra) + int64(id) + int64(name)
 		if entry > s.size-off {
-			return errTruncated{"its snapshot table"}
+			return truncatedError{"its snapshot table"}
 		}
 		off += (entry + 7) &^ 7
 	}

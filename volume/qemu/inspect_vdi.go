@@ -49,5 +49,5 @@ func inspectVDI(s *source) (Inspection, error) {
 		return Inspection{}, err
 	}
 	// QEMU rounds up the odd sizes that VBoxManage makes.
-	return Inspection{VirtualSize: int64((size + 511) &^ 511)}, nil //nolint:gosec // at most 2^50
+	return Inspection{VirtualSize: int64((size + 511) &^ 511)}, nil
 }

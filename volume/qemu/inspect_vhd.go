@@ -75,7 +75,7 @@ func inspectVHD(s *source) (Inspection, error) {
 	}
 	footer, ok := parseVHDFooter(b)
 	if !ok {
-		return Inspection{}, errTruncated{"the VHD footer"}
+		return Inspection{}, truncatedError{"the VHD footer"}
 	}
 	first, err := s.at(0, vhdFooterLen, "the VHD header")
 	if err != nil {
@@ -100,8 +100,8 @@ func inspectVHD(s *source) (Inspection, error) {
 		return Inspection{}, fmt.Errorf("its virtual size is %d bytes, more than there can be", footer.current)
 	}
 	if !dynamic {
-		if sectors*512 > uint64(s.size-vhdFooterLen) { //nolint:gosec // it has a footer
-			return Inspection{}, errTruncated{"its data"}
+		if sectors*512 > uint64(s.size-vhdFooterLen) {
+			return Inspection{}, truncatedError{"its data"}
 		}
 	} else if err := footer.checkDynamic(s, sectors); err != nil {
 		return Inspection{}, err
@@ -125,7 +125,7 @@ func (f vhdFooter) sectors() uint64 {
 // checkDynamic reads the dynamic disk header.
 func (f vhdFooter) checkDynamic(s *source, sectors uint64) error {
 	if f.data > math.MaxInt64 {
-		return errTruncated{"the VHD header"}
+		return truncatedError{"the VHD header"}
 	}
 	b, err := s.at(int64(f.data), vhdDynamicLen, "the VHD header")
 	if err != nil {

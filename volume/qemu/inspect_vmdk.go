@@ -70,7 +70,7 @@ func readVMDK(s *source, off int64) (h vmdkHeader, err error) {
 		return h, errors.New("it names its data in other files or is of a kind for ESX servers: only VMDK images in one file are taken in (monolithicSparse, streamOptimized)")
 	}
 	if len(b) < 512 {
-		return h, errTruncated{"the VMDK header"}
+		return h, truncatedError{"the VMDK header"}
 	}
 	le := binary.LittleEndian
 	h = vmdkHeader{
@@ -97,7 +97,7 @@ func readVMDK(s *source, off int64) (h vmdkHeader, err error) {
 // and the end-of-stream marker, a sector each.
 func readVMDKFooter(s *source) (h vmdkHeader, err error) {
 	if s.size%512 != 0 {
-		return h, errTruncated{"the VMDK footer"}
+		return h, truncatedError{"the VMDK footer"}
 	}
 	off := s.size - 3*512
 	b, err := s.at(off, 3*512, "the VMDK footer")
@@ -106,7 +106,7 @@ func readVMDKFooter(s *source) (h vmdkHeader, err error) {
 	}
 	le := binary.LittleEndian
 	if le.Uint32(b[8:]) != 0 || le.Uint32(b[12:]) != vmdkFooterMarker || !zeros(b[1024:1024+16]) {
-		return h, errTruncated{"the VMDK footer"}
+		return h, truncatedError{"the VMDK footer"}
 	}
 	h, err = readVMDK(s, off+512)
 	if err == nil && h.directory == vmdkAtEnd {
@@ -131,7 +131,7 @@ func (h vmdkHeader) check(s *source) error {
 	}
 	for _, d := range directories {
 		if d > math.MaxUint64/512 {
-			return errTruncated{"its grain directory"}
+			return truncatedError{"its grain directory"}
 		}
 		if err := s.inside("its grain directory", d*512, entries, 4, 512); err != nil {
 			return err
@@ -145,7 +145,7 @@ func checkDescriptor(s *source, h vmdkHeader) error {
 	if h.descriptorAt != vmdkDescriptorAt/512 || h.descriptorSectors == 0 || h.descriptorSectors > vmdkMaxDescriptor/512 {
 		return errors.New("it has no descriptor in its second sector: only VMDK images in one file are taken in (monolithicSparse, streamOptimized)")
 	}
-	n := max(int64(h.descriptorSectors)*512, vmdkDescriptorRead) //nolint:gosec // bounded above
+	n := max(int64(h.descriptorSectors)*512, vmdkDescriptorRead)
 	b, err := s.at(vmdkDescriptorAt, min(n, s.size-vmdkDescriptorAt), "the VMDK descriptor")
 	if err != nil {
 		return err

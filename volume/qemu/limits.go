@@ -24,7 +24,7 @@ const mib = 1 << 20
 // eight parts), 64 in all, with a stack of 8 MiB each. What is asked for beyond it is an image's fault.
 func addressSpace(coroutines int) uint64 {
 	threads := min(8*coroutines, 64)
-	return uint64(1024+16*coroutines+8*threads) * mib //nolint:gosec // all are small and positive
+	return uint64(1024+16*coroutines+8*threads) * mib
 }
 
 // checkSpace is what qemu-img check needs besides: it counts the references to every cluster of the file in
@@ -45,7 +45,7 @@ func (l limits) apply(pid, nice int) error {
 	}
 	if l.cpu > 0 {
 		// The first limit sends a signal that says why (SIGXCPU), the second kills.
-		seconds := uint64(max(l.cpu/time.Second, 1)) //nolint:gosec // positive
+		seconds := uint64(max(l.cpu/time.Second, 1))
 		if err := setLimit(pid, unix.RLIMIT_CPU, seconds, seconds+1); err != nil {
 			return fmt.Errorf("limit the processor time: %w", err)
 		}

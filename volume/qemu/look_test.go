@@ -50,7 +50,7 @@ func TestInfo(t *testing.T) {
 // patch overwrites bytes of a file.
 func patch(t testing.TB, path string, off int64, value ...byte) {
 	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // a file of the test's own
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = f.Close()
-	patch(t, leaks.Path, int64(h.l1Offset), make([]byte, 8)...) //nolint:gosec // small
+	patch(t, leaks.Path, int64(h.l1Offset), make([]byte, 8)...)
 	if got, err = tool.Check(t.Context(), leaks, false); err != nil || !got.OK() || got.Leaks == 0 || got.LeaksFixed != 0 {
 		t.Fatalf("Check of a leaking image is %+v, %v", got, err)
 	}
@@ -98,7 +98,7 @@ func TestCheck(t *testing.T) {
 
 	// The counts are lost, the references stay: that is corruption.
 	corrupt := Image{filled(t, QCOW2, pattern(4<<20)), QCOW2}
-	patch(t, corrupt.Path, int64(h.refcountOffset), make([]byte, 8)...) //nolint:gosec // small
+	patch(t, corrupt.Path, int64(h.refcountOffset), make([]byte, 8)...)
 	if got, err = tool.Check(t.Context(), corrupt, true); err != nil || got.OK() || got.Corruptions == 0 {
 		t.Fatalf("Check of a corrupt image is %+v, %v", got, err)
 	}

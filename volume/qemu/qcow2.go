@@ -70,7 +70,7 @@ func Header(r io.ReaderAt) (QCOW2Header, error) {
 	if err == nil {
 		return h, nil
 	}
-	if e, ok := errors.AsType[errRead](err); ok {
+	if e, ok := errors.AsType[readError](err); ok {
 		return QCOW2Header{}, fault.FromOS("read the header of a qcow2 image", e.err)
 	}
 	return QCOW2Header{}, fault.Errorf(fault.VolumeDamaged, "the qcow2 image can't be read: %w", err)
@@ -120,7 +120,7 @@ func readQCOW2(s *source) (h QCOW2Header, err error) {
 		}
 		end = backingOffset
 	}
-	return h, h.readExtensions(s, int64(end)) //nolint:gosec // within the first cluster
+	return h, h.readExtensions(s, int64(end))
 }
 
 // readVersion3 reads the fields that version 3 added.
@@ -160,7 +160,7 @@ func (h *QCOW2Header) readBacking(s *source, offset uint64, size uint32) (err er
 	if size > maxBacking || offset < uint64(h.length) || offset > cluster || uint64(size) > cluster-offset {
 		return errors.New("the place of its backing file's name is outside the first cluster")
 	}
-	name, err := s.at(int64(offset), int64(size), "the backing file's name") //nolint:gosec // within the first cluster
+	name, err := s.at(int64(offset), int64(size), "the backing file's name")
 	h.BackingFile = string(name)
 	return err
 }

@@ -20,29 +20,29 @@ const maxPiece = 1 << 20
 // firstPiece is how much is read at first: with what QEMU writes, all of a qcow2 header.
 const firstPiece = 4096
 
-// errTruncated is what the image's fault is where it is shorter than it says.
-type errTruncated struct{ what string }
+// truncatedError is what the image's fault is where it is shorter than it says.
+type truncatedError struct{ what string }
 
-func (e errTruncated) Error() string {
+func (e truncatedError) Error() string {
 	return "it ends before the end of " + e.what + ": it is cut off or damaged"
 }
 
-// errRead is an error of the file, and no fault of the image.
-type errRead struct{ err error }
+// readError is an error of the file, and no fault of the image.
+type readError struct{ err error }
 
-func (e errRead) Error() string { return "read the image: " + e.err.Error() }
-func (e errRead) Unwrap() error { return e.err }
+func (e readError) Error() string { return "read the image: " + e.err.Error() }
+func (e readError) Unwrap() error { return e.err }
 
 func newSource(r io.ReaderAt, size int64) *source { return &source{r: r, size: size} }
 
 // at returns n bytes at off, which are what; they must not be changed. A piece that is not wholly in the file is
-// errTruncated.
+// truncatedError.
 func (s *source) at(off, n int64, what string) ([]byte, error) {
 	if n < 0 || n > maxPiece {
 		return nil, fmt.Errorf("%s can't be %d bytes large", what, n)
 	}
 	if off < 0 || off > s.size || n > s.size-off {
-		return nil, errTruncated{what}
+		return nil, truncatedError{what}
 	}
 	if off+n <= int64(len(s.first)) {
 		return s.first[off : off+n], nil
@@ -56,11 +56,11 @@ func (s *source) at(off, n int64, what string) ([]byte, error) {
 	switch {
 	case int64(got) >= n: // an error can only be about what was not asked for
 	case errors.Is(err, io.EOF):
-		return nil, errTruncated{what}
+		return nil, truncatedError{what}
 	case err != nil:
-		return nil, errRead{err}
+		return nil, readError{err}
 	default:
-		return nil, errRead{io.ErrNoProgress}
+		return nil, readError{io.ErrNoProgress}
 	}
 	if off == 0 {
 		s.first = buf[:got]
@@ -72,7 +72,7 @@ func (s *source) at(off, n int64, what string) ([]byte, error) {
 // wholly in the file, behind its first bytes.
 func (s *source) inside(what string, off uint64, count, entry, first uint64) error {
 	hi, bytes := bits.Mul64(count, entry)
-	if hi != 0 || bytes > uint64(s.size) || off > uint64(s.size)-bytes { //nolint:gosec // a size is not negative
+	if hi != 0 || bytes > uint64(s.size) || off > uint64(s.size)-bytes {
 		return fmt.Errorf("%s lies outside the file: it is cut off or damaged", what)
 	}
 	if off < first {

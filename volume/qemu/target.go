@@ -21,7 +21,7 @@ type target struct {
 
 // newTarget makes the empty file for an image.
 func newTarget(path string, mode fs.FileMode) (*target, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // the caller's own place
 	if err != nil {
 		return nil, fault.FromOS("create "+filepath.Base(path), err)
 	}
@@ -58,7 +58,7 @@ func (t *target) direct() bool {
 
 // syncFile makes an image that was changed in place durable.
 func syncFile(path string) error {
-	f, err := os.Open(path) //nolint:gosec // Image.check saw it
+	f, err := os.Open(path) //nolint:gosec // the caller's own image
 	if err != nil {
 		return fault.FromOS("open "+filepath.Base(path), err)
 	}

@@ -29,7 +29,6 @@ type Tool struct {
 	stallAfter time.Duration // of a call that works
 	sampled    time.Duration // how often that is looked at
 	started    func(pid int) // called when the process runs under its limits
-	synced     func()        // called when a target was fsynced
 }
 
 // The limits of DESIGN.md.

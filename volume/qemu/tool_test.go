@@ -52,7 +52,7 @@ func TestMissing(t *testing.T) {
 	wantNothing(t, img.Path)
 
 	// It is installed while the server runs.
-	if err := os.WriteFile(path, []byte("#!/bin/sh\necho '{\"virtual-size\": 4096}'\n"), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho '{\"virtual-size\": 4096}'\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	info, err := tool.Info(t.Context(), img)
@@ -70,13 +70,13 @@ func TestMissing(t *testing.T) {
 
 func TestNotAProgram(t *testing.T) {
 	tool := newTool(t, Config{Path: program(t, "")})
-	if err := os.WriteFile(tool.config.Path, []byte("#!/no/such/shell\n"), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(tool.config.Path, []byte("#!/no/such/shell\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	_, err := tool.Info(t.Context(), Image{"/a", Raw})
 	wantCode(t, err, fault.ImageToolMissing)
 
-	if err := os.WriteFile(tool.config.Path, []byte{0x7f}, 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(tool.config.Path, []byte{0x7f}, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	_, err = tool.Info(t.Context(), Image{"/a", Raw})

@@ -392,7 +392,7 @@ func TestWithoutDirectIO(t *testing.T) {
 // for writing; QEMU's docs/system/qemu-block-drivers, "Disk image file locking".
 func lockAs(t testing.TB, path string) {
 	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // a file of the test's own
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -458,4 +458,40 @@ func TestFinishFails(t *testing.T) {
 	if err := syncFile(to.path); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("sync of no file: %v", err)
 	}
+}
+
+// A guest can write what it likes into a raw disk, also the header of an image on /etc/passwd. It stays a raw disk, by
+// itself and as the base of an overlay.
+func TestNeverGuesses(t *testing.T) {
+	tool := realTool(t)
+	dir := t.TempDir()
+	hostile := golden(t, image(t, QCOW2, 1<<20, "-u", "-b", "/etc/passwd", "-F", "raw"))
+	hostile = append(hostile, make([]byte, 512-len(hostile)%512)...)
+	raw := Image{filepath.Join(dir, "data.raw"), Raw}
+	if err := os.WriteFile(raw.Path, hostile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, err := tool.Info(t.Context(), raw)
+	if err != nil || info.Format != Raw || info.BackingFile != "" || info.VirtualSize != int64(len(hostile)) {
+		t.Fatalf("Info is %+v, %v", info, err)
+	}
+	overlay := Image{filepath.Join(dir, "overlay.qcow2"), QCOW2}
+	options := CreateOptions{Image: overlay, Size: info.VirtualSize, Backing: "data.raw", BackingFormat: Raw}
+	if err := tool.Create(t.Context(), options); err != nil {
+		t.Fatal(err)
+	}
+	for i, src := range []Image{raw, overlay} {
+		dst := Image{filepath.Join(dir, fmt.Sprintf("copy%d", i)), Raw}
+		if err := tool.Convert(t.Context(), src, dst, ConvertOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		wantContent(t, dst.Path, hostile)
+		if same, err := tool.Compare(t.Context(), src, dst); err != nil || !same {
+			t.Fatalf("the copy is the same: %v, %v", same, err)
+		}
+	}
+	if err := tool.Resize(t.Context(), raw, ResizeOptions{Size: 4 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	wantContent(t, raw.Path, hostile)
 }
