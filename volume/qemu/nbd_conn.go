@@ -154,7 +154,7 @@ func (c *nbdConn) drain() {
 		c.mu.Lock()
 		if err != nil && c.err == nil {
 			c.err = err
-			c.conn.Close() // the reader ends, and answers all calls
+			_ = c.conn.Close() // the reader ends, and answers all calls
 		}
 	}
 	c.writing = false
@@ -218,7 +218,7 @@ func (c *nbdConn) close(ctx context.Context) {
 
 // cut ends the connection at once. Requests under way fail with errNBDGone.
 func (c *nbdConn) cut() {
-	c.conn.Close()
+	_ = c.conn.Close()
 	<-c.gone
 }
 

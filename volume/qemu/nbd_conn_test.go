@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -138,7 +139,8 @@ func TestNBDRequests(t *testing.T) {
 		},
 		"write": {
 			func(c *nbdConn) error { return c.write(data, 1024, 0) },
-			sent{0, nbdWrite, 0, 1024, 16}, string(data), func(h uint64) []byte { return simple(0, h) }, nil,
+			sent{0, nbdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"write through": {
 			func(c *nbdConn) error { return c.write(data, 1024, nbdFlagFUA) },
@@ -147,27 +149,33 @@ func TestNBDRequests(t *testing.T) {
 		},
 		"write fails": {
 			func(c *nbdConn) error { return c.write(data, 1024, 0) },
-			sent{0, nbdWrite, 0, 1024, 16}, string(data), func(h uint64) []byte { return simple(28, h) }, syscall.ENOSPC,
+			sent{0, nbdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return simple(28, h) }, syscall.ENOSPC,
 		},
 		"write pieces": {
 			func(c *nbdConn) error { return c.writeVector([][]byte{data[:3], nil, data[3:]}, 1024, 16, 0) },
-			sent{0, nbdWrite, 0, 1024, 16}, string(data), func(h uint64) []byte { return simple(0, h) }, nil,
+			sent{0, nbdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"flush": {
 			func(c *nbdConn) error { return c.flush(t.Context()) },
-			sent{0, nbdFlush, 0, 0, 0}, "", func(h uint64) []byte { return simple(0, h) }, nil,
+			sent{0, nbdFlush, 0, 0, 0},
+			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"trim": {
 			func(c *nbdConn) error { return c.trim(4096, 8192) },
-			sent{0, nbdTrim, 0, 4096, 8192}, "", func(h uint64) []byte { return simple(0, h) }, nil,
+			sent{0, nbdTrim, 0, 4096, 8192},
+			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"zero": {
 			func(c *nbdConn) error { return c.zero(4096, 8192, 0) },
-			sent{0, nbdWriteZeroes, 0, 4096, 8192}, "", func(h uint64) []byte { return simple(0, h) }, nil,
+			sent{0, nbdWriteZeroes, 0, 4096, 8192},
+			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"zero, keep, fast": {
 			func(c *nbdConn) error { return c.zero(4096, 8192, nbdFlagNoHole|nbdFlagFastZero) },
-			sent{nbdFlagNoHole | nbdFlagFastZero, nbdWriteZeroes, 0, 4096, 8192}, "", func(h uint64) []byte { return simple(95, h) }, syscall.ENOTSUP,
+			sent{nbdFlagNoHole | nbdFlagFastZero, nbdWriteZeroes, 0, 4096, 8192},
+			"", func(h uint64) []byte { return simple(95, h) }, syscall.ENOTSUP,
 		},
 		"status": {
 			func(c *nbdConn) error {
@@ -267,8 +275,8 @@ func TestNBDOutOfOrder(t *testing.T) {
 	for range nbdDepth {
 		got = append(got, peer.next())
 	}
-	for i := len(got) - 1; i >= 0; i-- {
-		peer.say(chunk(nbdChunkDone, nbdChunkData, got[i].handle, got[i].off, bytes.Repeat([]byte{byte(got[i].off / 512)}, 512)))
+	for _, r := range slices.Backward(got) {
+		peer.say(chunk(nbdChunkDone, nbdChunkData, r.handle, r.off, bytes.Repeat([]byte{byte(r.off / 512)}, 512)))
 	}
 	calls.Wait()
 	if c.busy() {

@@ -61,7 +61,7 @@ func nbdHandshake(rw io.ReadWriter, name string) (e nbdExport, err error) {
 		e.structured = true
 		err = nbdOption(rw, nbdOptSetMetaContext, nbdContextQuery(name), e.metaContext)
 	}
-	if err != nil && !errors.As(err, new(nbdRefusal)) {
+	if err != nil && !errors.As(err, new(nbdRefusalError)) {
 		return e, err
 	}
 	e.maxBlock = nbdDefaultMaxBlock
@@ -89,17 +89,17 @@ func nbdContextQuery(export string) []byte {
 	return nbdName(b, nbdContext)
 }
 
-// nbdRefusal is a server's refusal of an option.
-type nbdRefusal struct {
+// nbdRefusalError is a server's refusal of an option.
+type nbdRefusalError struct {
 	option, reply uint32
 	msg           string
 }
 
-func (r nbdRefusal) Error() string {
+func (r nbdRefusalError) Error() string {
 	return fmt.Sprintf("the server refused option %d with error %#x: %.200q", r.option, r.reply, r.msg)
 }
 
-// nbdOption asks for an option and takes the replies to it until it is acknowledged, or refused with an nbdRefusal.
+// nbdOption asks for an option and takes the replies to it until it is acknowledged, or refused with an nbdRefusalError.
 func nbdOption(rw io.ReadWriter, option uint32, data []byte, take func(reply uint32, data []byte) error) error {
 	b := binary.BigEndian.AppendUint64(nil, nbdOptionMagic)
 	b = binary.BigEndian.AppendUint32(b, option)
@@ -125,7 +125,7 @@ func nbdOption(rw io.ReadWriter, option uint32, data []byte, take func(reply uin
 		}
 		switch {
 		case reply&nbdRepError != 0:
-			return nbdRefusal{option, reply, string(payload)}
+			return nbdRefusalError{option, reply, string(payload)}
 		case reply == nbdRepAck:
 			return nil
 		case take == nil:

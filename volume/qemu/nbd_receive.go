@@ -16,7 +16,7 @@ const nbdDirect = 16 << 10
 func (c *nbdConn) receive() {
 	r := nbdReader{c: c, buf: make([]byte, nbdBuffer)}
 	err := r.run()
-	c.conn.Close()
+	_ = c.conn.Close()
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err

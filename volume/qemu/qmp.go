@@ -168,7 +168,7 @@ func (q *qmp) write(ctx context.Context, command string, arguments any, id uint6
 	if err == nil {
 		return nil
 	}
-	q.conn.Close() // half a line would spoil all that follow
+	_ = q.conn.Close() // half a line would spoil all that follow
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -184,6 +184,6 @@ func (q *qmp) reason() error {
 
 // close ends the connection and waits for the reader.
 func (q *qmp) close() {
-	q.conn.Close()
+	_ = q.conn.Close()
 	<-q.done
 }
