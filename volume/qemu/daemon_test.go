@@ -62,7 +62,7 @@ func TestDaemonExports(t *testing.T) {
 	if e := c.export; e.size != 64<<20 || e.flags&want != want || !e.structured || !e.status || e.maxBlock != 32<<20 {
 		t.Errorf("export %+v", e)
 	}
-	c.close(t.Context())
+	c.close()
 	if err := d.alive(t.Context()); err != nil {
 		t.Error(err)
 	}

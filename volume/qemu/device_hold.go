@@ -104,7 +104,7 @@ func (d *Device) resize(ctx context.Context, size int64) error {
 	d.mu.Unlock()
 	command, cancel := context.WithTimeoutCause(ctx, d.opener.times.command, errors.New("the storage daemon does not answer"))
 	defer cancel()
-	l.conn.close(command)
+	l.conn.close()
 	err := l.daemon.removeExport(command)
 	var refusal error
 	if err == nil {
@@ -153,9 +153,7 @@ func (d *Device) Close() error {
 	d.turn.Broadcast()
 	d.mu.Unlock()
 	if running {
-		ctx, cancel := context.WithTimeout(context.Background(), d.opener.times.command)
-		l.conn.close(ctx)
-		cancel()
+		l.conn.close()
 		if serr := l.daemon.stop(); serr != nil {
 			d.log.Error("storage daemon does not end", slog.Any("error", serr))
 			err = errors.Join(err, serr)

@@ -6,26 +6,30 @@ import (
 	"time"
 )
 
-// watch sees to a link until its connection ends, which is the sign that the daemon died.
+// watch sees to a link until its connection ends, or the daemon does, which nobody else notices while no request is
+// under way.
 func (d *Device) watch(l *link) {
 	tick := time.NewTicker(d.opener.times.hang / 4)
 	defer tick.Stop()
 	heard, since := l.conn.heard.Load(), time.Now()
 	for {
 		select {
+		case <-l.daemon.done:
+			l.conn.cut()
 		case <-l.conn.gone:
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.lost(l)
-			return
 		case <-tick.C:
+			if now := l.conn.heard.Load(); now != heard || !l.conn.busy() {
+				heard, since = now, time.Now()
+			} else if time.Since(since) >= d.opener.times.hang {
+				d.prod(l)
+				since = time.Now()
+			}
+			continue
 		}
-		if now := l.conn.heard.Load(); now != heard || !l.conn.busy() {
-			heard, since = now, time.Now()
-		} else if time.Since(since) >= d.opener.times.hang {
-			d.prod(l)
-			since = time.Now()
-		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.lost(l)
+		return
 	}
 }
 

@@ -13,22 +13,28 @@ import (
 // under way on it at the same time.
 //
 // There is no goroutine that writes: whoever brings a request while nobody writes does so, for itself and for all who bring
-// theirs meanwhile, in one writev. One goroutine reads all replies, and puts the data of reads where the
-// callers want it.
+// theirs meanwhile, in one writev. Likewise whoever brings one while no other is under way reads its reply by
+// itself: that saves two switches between goroutines, a third of the time that a small read takes. With more under way
+// one goroutine reads all replies, until none is. Replies to reads go where the callers want the data.
 type nbdConn struct {
 	conn   net.Conn
 	export nbdExport
 	free   chan *nbdCall // calls that are not in use
 	calls  [nbdDepth]nbdCall
 	heard  atomic.Uint64 // how many times something was received
+	active atomic.Int64  // calls under way
+	lead   chan struct{} // makes the goroutine that reads go on
 	gone   chan struct{} // closed when the connection has ended and every call was answered
 
 	mu      sync.Mutex
 	idle    sync.Cond  // signalled when writing ends
 	queue   []*nbdCall // to be written
 	writing bool
+	reading bool // somebody reads, or is about to: always, while a call is under way
 	serial  uint64
 	err     error // why it ended
+
+	reader nbdReader // of whoever reads
 
 	// Of whoever writes:
 	batch []*nbdCall
@@ -74,8 +80,12 @@ type nbdCall struct {
 
 // newNBDConn takes over conn, on which a handshake was made.
 func newNBDConn(conn net.Conn, export nbdExport) *nbdConn {
-	c := &nbdConn{conn: conn, export: export, free: make(chan *nbdCall, nbdDepth), gone: make(chan struct{})}
+	c := &nbdConn{
+		conn: conn, export: export, free: make(chan *nbdCall, nbdDepth), lead: make(chan struct{}, 1), gone: make(chan struct{}),
+		reader: nbdReader{buf: make([]byte, nbdBuffer)},
+	}
 	c.idle.L = &c.mu
+	c.reader.c = c
 	for i := range c.calls {
 		c.calls[i].index = uint64(i)
 		c.calls[i].done = make(chan struct{}, 1)
@@ -87,8 +97,12 @@ func newNBDConn(conn net.Conn, export nbdExport) *nbdConn {
 
 // do submits k and waits for its reply. The caller gives k back with release.
 func (c *nbdConn) do(k *nbdCall) error {
-	if err := c.submit(k); err != nil {
+	lead, err := c.submit(k)
+	if err != nil {
 		return err
+	}
+	if lead {
+		c.receiveFor(k)
 	}
 	<-k.done
 	return k.err
@@ -97,8 +111,12 @@ func (c *nbdConn) do(k *nbdCall) error {
 // doContext is do for a request that carries no data. When ctx ends first, its cause is returned and left is true:
 // k is not the caller's any more.
 func (c *nbdConn) doContext(ctx context.Context, k *nbdCall) (left bool, err error) {
-	if err := c.submit(k); err != nil {
+	lead, err := c.submit(k)
+	if err != nil {
 		return false, err
+	}
+	if lead {
+		c.lead <- struct{}{} // reading can't be given up in the middle
 	}
 	select {
 	case <-k.done:
@@ -118,15 +136,19 @@ func (c *nbdConn) release(k *nbdCall) {
 	c.free <- k
 }
 
-// submit queues k and, if nobody else writes, writes the queue.
-func (c *nbdConn) submit(k *nbdCall) error {
+// submit queues k and, if nobody else writes, writes the queue. With lead it is the caller's business that replies are
+// read.
+func (c *nbdConn) submit(k *nbdCall) (lead bool, err error) {
 	k.got, k.extents, k.err = 0, k.extents[:0], nil
 	k.left.Store(false)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
-		return errNBDGone
+		return false, errNBDGone
 	}
+	lead = !c.reading
+	c.reading = true
+	c.active.Add(1)
 	c.serial++
 	k.handle.Store(c.serial<<nbdIndexBits | k.index)
 	c.queue = append(c.queue, k)
@@ -134,7 +156,7 @@ func (c *nbdConn) submit(k *nbdCall) error {
 		c.writing = true
 		c.drain()
 	}
-	return nil
+	return lead, nil
 }
 
 // drain writes the queue. The caller holds mu, which is free while something is being written.
@@ -201,33 +223,31 @@ func appendNBDRequest(b []byte, command nbdCommand, flags uint16, handle uint64,
 	return binary.BigEndian.AppendUint32(b, uint32(length))
 }
 
-// close says goodbye, so that the server ends the connection when it has answered everything, and returns when it is
-// gone. No request may be under way, nor come.
-func (c *nbdConn) close(ctx context.Context) {
+// close says goodbye and ends the connection. No request may be under way, nor come.
+func (c *nbdConn) close() {
 	c.mu.Lock()
 	if c.err == nil && !c.writing {
 		_, _ = c.conn.Write(appendNBDRequest(nil, nbdDisconnect, 0, 0, 0, 0))
 	}
 	c.mu.Unlock()
-	select {
-	case <-c.gone:
-	case <-ctx.Done():
-		c.cut()
-	}
+	c.cut()
 }
 
 // cut ends the connection at once. Requests under way fail with errNBDGone.
 func (c *nbdConn) cut() {
 	_ = c.conn.Close()
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = net.ErrClosed
+	}
+	lead := !c.reading
+	c.reading = true
+	c.mu.Unlock()
+	if lead {
+		c.lead <- struct{}{}
+	}
 	<-c.gone
 }
 
 // busy reports whether a request is under way.
-func (c *nbdConn) busy() bool {
-	for i := range c.calls {
-		if c.calls[i].handle.Load() != 0 {
-			return true
-		}
-	}
-	return false
-}
+func (c *nbdConn) busy() bool { return c.active.Load() > 0 }

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // nbdPeer plays the server.
@@ -451,20 +450,38 @@ func TestNBDClose(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.close(t.Context())
+		c.close()
 	}()
 	if r := peer.next(); r.command != nbdDisconnect {
 		t.Errorf("sent %+v", r)
 	}
-	peer.conn.Close()
 	<-done
+	if err := c.trim(0, 512); !errors.Is(err, errNBDGone) {
+		t.Errorf("a request that came later: %v", err)
+	}
+	c.close() // again
+}
 
-	c, peer = nbdPair(t, fullExport) // one that does not go
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	c.close(ctx)
-	if r := peer.next(); r.command != nbdDisconnect {
-		t.Errorf("sent %+v", r)
+// A connection that is cut in the moment in which the last reply came ends too.
+func TestNBDCutAfterReply(t *testing.T) {
+	for i := range 500 {
+		c, peer := nbdPair(t, fullExport)
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			if i%2 == 0 {
+				err = c.flush(t.Context()) // read by the connection's own goroutine
+			} else {
+				err = c.trim(0, 512) // and by this
+			}
+			c.cut()
+			done <- err
+		}()
+		peer.say(simple(0, peer.next().handle))
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		peer.conn.Close()
 	}
 }
 

@@ -12,10 +12,47 @@ const nbdBuffer = 64 << 10
 // connection's: below that a system call costs more than the copy.
 const nbdDirect = 16 << 10
 
-// receive reads replies until the connection ends, and then fails what is still under way.
+// receive reads replies whenever it is made to, until the connection ends.
 func (c *nbdConn) receive() {
-	r := nbdReader{c: c, buf: make([]byte, nbdBuffer)}
-	err := r.run()
+	for range c.lead {
+		for {
+			if err := c.reader.next(); err != nil {
+				c.finish(err)
+				return
+			}
+			if c.active.Load() == 0 && c.pause() {
+				break
+			}
+		}
+	}
+}
+
+// receiveFor reads replies until k has its own.
+func (c *nbdConn) receiveFor(k *nbdCall) {
+	for k.handle.Load() != 0 {
+		if err := c.reader.next(); err != nil {
+			c.finish(err)
+			return
+		}
+	}
+	if c.active.Load() > 0 || !c.pause() {
+		c.lead <- struct{}{}
+	}
+}
+
+// pause gives up reading, if there is nothing to wait for, not even the end of the connection.
+func (c *nbdConn) pause() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.active.Load() > 0 || c.err != nil {
+		return false
+	}
+	c.reading = false
+	return true
+}
+
+// finish ends the connection, and fails what is still under way. The caller is who reads, and nobody will after it.
+func (c *nbdConn) finish(err error) {
 	_ = c.conn.Close()
 	c.mu.Lock()
 	if c.err == nil {
@@ -33,11 +70,13 @@ func (c *nbdConn) receive() {
 		}
 	}
 	close(c.gone)
+	close(c.lead)
 }
 
 // complete hands a call back to its caller.
 func (c *nbdConn) complete(k *nbdCall) {
 	k.handle.Store(0)
+	c.active.Add(-1)
 	if k.left.CompareAndSwap(false, true) {
 		k.done <- struct{}{}
 	} else {
@@ -53,21 +92,18 @@ type nbdReader struct {
 	to   int
 }
 
-// run returns why there is nothing more to read.
-func (r *nbdReader) run() error {
+// next handles one reply or chunk. An error ends the connection.
+func (r *nbdReader) next() error {
 	for {
 		reply, n, err := parseNBDReply(r.buf[r.from:r.to])
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			if err := r.fill(); err != nil {
-				return err
-			}
-			continue
+		if n > 0 {
+			r.from += n
+			return r.take(reply)
 		}
-		r.from += n
-		if err := r.take(reply); err != nil {
+		if err := r.fill(); err != nil {
 			return err
 		}
 	}
@@ -88,8 +124,8 @@ func (r *nbdReader) fill() error {
 	return err
 }
 
-// next returns the next n bytes, which are valid until the next call.
-func (r *nbdReader) next(n int) ([]byte, error) {
+// bytes returns the next n bytes, which are valid until the next call.
+func (r *nbdReader) bytes(n int) ([]byte, error) {
 	if n > len(r.buf) {
 		return nil, nbdBroken("a chunk of %d bytes", n)
 	}
@@ -180,13 +216,13 @@ func (r *nbdReader) payload(k *nbdCall, reply nbdReply) error {
 	case reply.length > nbdMaxChunk:
 		return nbdBroken("a chunk of %d bytes", reply.length)
 	case reply.kind == nbdChunkBlockStatus && k.command == nbdBlockStatus:
-		b, err := r.next(int(reply.length))
+		b, err := r.bytes(int(reply.length))
 		if err == nil {
 			k.extents, err = parseNBDExtents(k.extents, b, r.c.export.context, k.length-lengthOf(k.extents))
 		}
 		return err
 	case reply.kind&nbdChunkError != 0:
-		b, err := r.next(int(reply.length))
+		b, err := r.bytes(int(reply.length))
 		if err != nil {
 			return err
 		}
@@ -213,7 +249,7 @@ func (r *nbdReader) data(k *nbdCall, length int64) error {
 
 // hole takes a part of a read's data that is zeros.
 func (r *nbdReader) hole(k *nbdCall) error {
-	b, err := r.next(12)
+	b, err := r.bytes(12)
 	if err != nil {
 		return err
 	}
@@ -226,7 +262,7 @@ func (r *nbdReader) hole(k *nbdCall) error {
 }
 
 func (r *nbdReader) offset(k *nbdCall, length int64) (int64, error) {
-	b, err := r.next(8)
+	b, err := r.bytes(8)
 	if err != nil {
 		return 0, err
 	}
