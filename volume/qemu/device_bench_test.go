@@ -16,7 +16,7 @@ import (
 // benchDir is a directory in memory where there is one, so that the disk is not what is measured.
 func benchDir(b *testing.B) string {
 	b.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "elstore-bench-")
+	dir, err := os.MkdirTemp("/dev/shm", "elstore-bench-") //nolint:usetesting // in memory
 	if err != nil {
 		return b.TempDir()
 	}
