@@ -102,11 +102,11 @@ func (s *Service) make(ctx context.Context, n *NewVolume, w Want, fill filler) (
 		return Volume{}, err
 	}
 	defer rooms[0].Release() // again with mk, which is allowed
-	at, err := s.enter(rooms[0].Pool())
+	ctx, at, leave, err := s.enter(ctx, rooms[0].Pool())
 	if err != nil {
 		return Volume{}, err
 	}
-	defer at.busy.Done()
+	defer leave()
 	mk := &making{at: at, rooms: rooms, bytes: []int64{w.Bytes}}
 	m, err := s.stage(ctx, mk, n, fill)
 	defer mk.discard()

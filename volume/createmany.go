@@ -107,14 +107,14 @@ func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reserva
 	journal := setJournal{Volumes: map[string][]ID{}}
 	for i := range list {
 		n := &list[i]
-		at, err := s.enter(rooms[i].Pool())
+		inPool, at, leave, err := s.enter(ctx, rooms[i].Pool())
 		if err != nil {
 			return nil, err
 		}
-		defer at.busy.Done()
+		defer leave()
 		set[i] = &making{at: at, rooms: rooms[i : i+1], bytes: []int64{n.Meta.Size}}
 		defer set[i].discard()
-		metas[i], err = s.stage(ctx, set[i], n, func(ctx context.Context, mk *making) (Meta, error) {
+		metas[i], err = s.stage(inPool, set[i], n, func(ctx context.Context, mk *making) (Meta, error) {
 			return mk.stage.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc})
 		})
 		if err != nil {

@@ -40,18 +40,22 @@ func (s *Service) Download(ctx context.Context, id ID, by Who, format Format, p 
 	closed := make(chan struct{})
 	// The operation lasts as long as the download where nothing else protects what is read.
 	go func() {
-		ready <- s.operate(context.WithoutCancel(ctx), id, nil, Operation{Purpose: "download"}, func(opCtx context.Context, h *handle) error {
-			opCtx, cancel := context.WithCancelCause(opCtx)
+		ready <- s.operate(context.WithoutCancel(ctx), id, nil, Operation{Purpose: "download"}, func(pool context.Context, h *handle) error {
+			opening, cancel := context.WithCancelCause(pool)
 			stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-			locked, err := s.openDownload(opCtx, h, d, p)
+			locked, err := s.openDownload(opening, h, d, p)
 			stop()
 			cancel(nil)
 			if err != nil || !locked {
 				return err
 			}
 			ready <- nil
-			<-closed
-			return nil
+			select {
+			case <-closed:
+				return nil
+			case <-pool.Done(): // the pool goes, and must not wait for a client that reads at leisure
+				return d.File.Close()
+			}
 		})
 	}()
 	if err := <-ready; err != nil {

@@ -123,7 +123,7 @@ func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image,
 		base = img.OnDisk
 	}
 	write := int64(metadataRoom)
-	if !(img.Format == string(n.Meta.Format) || overlay && img.Format == string(Raw)) {
+	if moved := img.Format == string(n.Meta.Format) || overlay && img.Format == string(Raw); !moved {
 		write += img.OnDisk // what has the right format already is moved into its place
 	}
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -141,7 +143,14 @@ func (j *Jobs) start(kind string, volumes []ID, owner Who, remember bool, slots 
 	return snapshot, nil
 }
 
-func (j *Jobs) run(ctx context.Context, jb *job, slots chan struct{}, fn func(context.Context, Progress) (any, error)) (any, error) {
+func (j *Jobs) run(ctx context.Context, jb *job, slots chan struct{}, fn func(context.Context, Progress) (any, error)) (result any, err error) {
+	// A mistake of ours in one job must not take down the machines that the others serve.
+	defer func() {
+		if p := recover(); p != nil {
+			j.cfg.Log.Error("job panicked", slog.String("job", jb.ID), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
 	select {
 	case slots <- struct{}{}:
 		defer func() { <-slots }()
@@ -152,7 +161,8 @@ func (j *Jobs) run(ctx context.Context, jb *job, slots chan struct{}, fn func(co
 	return fn(ctx, func(done, total int64) {
 		j.change(jb, func(x *Job) bool {
 			before := percent(x)
-			x.BytesDone, x.BytesTotal = max(done, x.BytesDone), total
+			// All is done when the work is committed and not before; end says so.
+			x.BytesDone, x.BytesTotal = max(min(done, total-1), x.BytesDone), total
 			return percent(x) != before
 		})
 	})

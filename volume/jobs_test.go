@@ -66,6 +66,38 @@ func TestJobEnds(t *testing.T) {
 	}
 }
 
+func TestJobThatPanics(t *testing.T) {
+	j := newJobs(t, JobsConfig{})
+	job := start(t, j, false, func(context.Context, Progress) (any, error) { panic("a mistake with /a/path") })
+	got, err := j.Wait(t.Context(), job.ID)
+	if err == nil || got.State != Failed || got.Code != fault.InternalError || strings.Contains(got.Error, "path") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	next := start(t, j, false, func(context.Context, Progress) (any, error) { return nil, nil })
+	if got, err := j.Wait(t.Context(), next.ID); err != nil || got.State != Done {
+		t.Errorf("the next one: %+v, %v", got, err)
+	}
+}
+
+func TestJobIsNotWholeBeforeItsEnd(t *testing.T) {
+	j := newJobs(t, JobsConfig{})
+	copied, commit := make(chan struct{}), make(chan struct{})
+	job := start(t, j, false, func(_ context.Context, p Progress) (any, error) {
+		p(100, 100)
+		close(copied)
+		<-commit
+		return nil, nil
+	})
+	<-copied
+	if got, _ := j.Get(job.ID); got.BytesDone != 99 || got.State != Running {
+		t.Errorf("before the commit: %+v", got)
+	}
+	close(commit)
+	if got, _ := j.Wait(t.Context(), job.ID); got.BytesDone != 100 || got.State != Done {
+		t.Errorf("after it: %+v", got)
+	}
+}
+
 func TestJobsCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJobs(t, JobsConfig{Limit: 1})

@@ -31,12 +31,12 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 	if err != nil {
 		return err
 	}
-	at, err := s.enter(e.pool.pool.Name())
+	ctx, at, leave, err := s.enter(ctx, e.pool.pool.Name())
 	if err != nil {
 		return err
 	}
+	defer leave()
 	if at != e.pool {
-		at.busy.Done()
 		return fault.Errorf(fault.PoolUnavailable, "pool %s went and came back at this moment; try again", at.pool.Name())
 	}
 	s.mu.Lock()
@@ -46,7 +46,6 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 		s.mu.Lock()
 		e.op = ""
 		s.mu.Unlock()
-		e.pool.busy.Done()
 	}()
 	lockCtx, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, errLockWait)
 	defer cancel()
@@ -93,19 +92,21 @@ func (s *Service) lock(ctx context.Context, id ID) (func(), error) {
 	return nil, fault.Errorf(fault.VolumeAlreadyLocked, "volume %s is locked by %s; try again when that has ended", id, op)
 }
 
-// enter joins the operations that touch a pool: its backend stays open until busy.Done.
-func (s *Service) enter(pool string) (*attached, error) {
+// enter joins the operations that touch a pool: its backend stays open until leave, and the context ends when the pool goes.
+func (s *Service) enter(ctx context.Context, pool string) (_ context.Context, at *attached, leave func(), err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	at := s.pools[pool]
+	at = s.pools[pool]
 	if at == nil {
-		return nil, fault.Errorf(fault.PoolNotFound, "no pool is named %.80q", pool)
+		return nil, nil, nil, fault.Errorf(fault.PoolNotFound, "no pool is named %.80q", pool)
 	}
 	if at.gone {
-		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s is not there now", pool)
+		return nil, nil, nil, fault.Errorf(fault.PoolUnavailable, "pool %s is not there now", pool)
 	}
 	at.busy.Add(1)
-	return at, nil
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(at.life, func() { cancel(context.Cause(at.life)) })
+	return ctx, at, func() { stop(); cancel(nil); at.busy.Done() }, nil
 }
 
 // owned returns the entry of a volume that by may change.
@@ -114,9 +115,9 @@ func (s *Service) owned(id ID, by Who) (*entry, error) {
 	defer s.mu.RUnlock()
 	e := s.index.all[id]
 	switch {
-	case e == nil, by != nil && e.found.Problem == nil && e.found.Meta.Private && e.found.Meta.Creator != *by:
+	case e == nil, by != nil && e.owned() && e.found.Meta.Private && e.found.Meta.Creator != *by:
 		return nil, notFound(id)
-	case by != nil && e.found.Problem == nil && e.found.Meta.Creator != *by:
+	case by != nil && e.owned() && e.found.Meta.Creator != *by:
 		return nil, fault.Errorf(fault.NotAllowed, "volume %s belongs to somebody else; only its owner may change it", id)
 	}
 	return e, nil

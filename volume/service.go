@@ -43,8 +43,13 @@ type Service struct {
 type attached struct {
 	pool    Pool
 	backend Backend
-	gone    bool           // guarded by Service.mu
-	busy    sync.WaitGroup // operations that touch it; joined under Service.mu, and not once it is gone
+	gone    bool // guarded by Service.mu
+
+	standing int // volumes in the index that stand in the pool, not in its bin; guarded by Service.mu
+
+	life context.Context //nolint:containedctx // ends when the pool goes, and every operation on it with it
+	end  context.CancelCauseFunc
+	busy sync.WaitGroup // operations that touch it; joined under Service.mu, and not once it is gone
 }
 
 // New returns a Service without pools.
@@ -70,6 +75,7 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 		return err
 	}
 	at := &attached{pool: p, backend: b}
+	at.life, at.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.mu.Lock()
 	if old := s.pools[p.Name()]; old != nil && !old.gone {
 		s.mu.Unlock()
@@ -98,7 +104,7 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 }
 
 // RemovePool makes a pool's volumes unavailable, not forgotten: they stay in lists as they were last known.
-// Operations on them fail from now on. It waits for those that run, so that the caller can close the backend.
+// Operations on them fail from now on, and those that run are cancelled and waited for, so that the caller can close the backend.
 func (s *Service) RemovePool(name string) {
 	s.mu.Lock()
 	at := s.pools[name]
@@ -107,6 +113,7 @@ func (s *Service) RemovePool(name string) {
 	}
 	s.mu.Unlock()
 	if at != nil {
+		at.end(fault.Errorf(fault.PoolUnavailable, "pool %s went while this ran", name))
 		at.busy.Wait()
 	}
 	s.cfg.Events.Publish(Event{Type: EventPool, Pool: name})
@@ -124,33 +131,16 @@ func (s *Service) forget(pool string) {
 // Refresh looks at what stands in a pool now, and takes up volumes that came and lets go of those that went
 // without us. It returns how many of each.
 func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err error) {
-	at, err := s.enter(pool)
+	ctx, at, leave, err := s.enter(ctx, pool)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer at.busy.Done()
+	defer leave()
 	ids, err := at.backend.List(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	there := make(map[ID]bool, len(ids))
-	for _, id := range ids {
-		there[id] = true
-	}
-	var odd []ID // those about which disk and index disagree
-	s.mu.RLock()
-	for _, id := range ids {
-		if e := s.index.all[id]; e == nil {
-			odd = append(odd, id)
-		}
-	}
-	for id, e := range s.index.all {
-		if e.pool == at && e.found.Trashed.IsZero() && !there[id] {
-			odd = append(odd, id)
-		}
-	}
-	s.mu.RUnlock()
-	for _, id := range odd {
+	for _, id := range s.differ(at, ids) {
 		delta, err := s.reconcile(ctx, at, id)
 		if err != nil {
 			return came, went, err
@@ -158,6 +148,34 @@ func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err
 		came, went = came+max(delta, 0), went-min(delta, 0)
 	}
 	return came, went, nil
+}
+
+// differ returns the volumes of which either the index or the pool's directory, which holds ids, does not know.
+func (s *Service) differ(at *attached, ids []ID) (odd []ID) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	known := 0
+	for _, id := range ids {
+		switch e := s.index.all[id]; {
+		case e == nil:
+			odd = append(odd, id)
+		case e.pool == at && e.found.Trashed.IsZero():
+			known++
+		}
+	}
+	if known == at.standing {
+		return odd // as always, and without a look at each
+	}
+	there := make(map[ID]bool, len(ids))
+	for _, id := range ids {
+		there[id] = true
+	}
+	for id, e := range s.index.all {
+		if e.pool == at && e.found.Trashed.IsZero() && !there[id] {
+			odd = append(odd, id)
+		}
+	}
+	return odd
 }
 
 // reconcile makes the index agree with the disk about one volume that no operation of ours holds: 1 it came, -1 it went.
@@ -197,17 +215,17 @@ func (s *Service) reconcile(ctx context.Context, at *attached, id ID) (int, erro
 // behind may have let go of them. It returns how many can be used now.
 func (s *Service) Recheck(ctx context.Context) (mended int) {
 	for _, v := range s.Damaged() {
-		at, err := s.enter(v.Pool)
+		loadCtx, at, leave, err := s.enter(ctx, v.Pool)
 		if err != nil {
 			continue
 		}
 		if v.Trashed.IsZero() {
 			var f Found
-			if f, err = at.backend.Load(ctx, v.ID); err == nil {
+			if f, err = at.backend.Load(loadCtx, v.ID); err == nil {
 				err = f.Problem
 			}
 		}
-		at.busy.Done()
+		leave()
 		if err != nil {
 			continue
 		}

@@ -363,7 +363,15 @@ func TestRefresh(t *testing.T) {
 func TestPoolThatWentIsNotForgotten(t *testing.T) {
 	p := newPlace(t, `{}`)
 	v := p.create("v", mib)
-	p.Volumes.RemovePool("pool")
+	d, err := p.Volumes.Download(t.Context(), v.ID, nil, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Volumes.RemovePool("pool") // which does not wait for who reads at leisure
+	if _, err := d.File.Read(make([]byte, 1)); err == nil && !p.Pools.Infos()[0].Reflink {
+		t.Error("the image of a pool that went can still be read")
+	}
+	_ = d.Close()
 	got, err := p.Volumes.Get(t.Context(), v.ID, nil)
 	if err != nil || got.Available || got.Meta.Name != "v" {
 		t.Errorf("%+v, %v", got, err)

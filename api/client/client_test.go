@@ -143,7 +143,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestRequests holds what is sent against API.md, call by call.
+// TestRequests holds what is sent against what the API takes, call by call.
 func TestRequests(t *testing.T) {
 	yes := true
 	wait := func(op interface{ Job() string }, err error) error { return err }

@@ -55,14 +55,21 @@ type refreshed struct {
 	Went int    `json:"went"`
 }
 
-// refresh looks at the disk now: for pools, and for volumes in one pool or in all that are in use.
+// inUse reports whether a pool of that name is known and valid.
+func (a *API) inUse(name string) bool {
+	return slices.ContainsFunc(a.cfg.Pools.Infos(), func(i pool.Info) bool { return i.Name == name && i.Valid })
+}
+
+// refresh looks at the disk now: for volumes in one pool, or for pools and for volumes in all that are in use.
 func (a *API) refresh(_ context.Context, req struct {
 	Name string `json:"name" alias:"pool"`
 },
 ) (work, error) {
 	return work{kind: "refresh", run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
-		if err := a.cfg.Pools.Rescan(ctx); err != nil {
-			return nil, err
+		if req.Name == "" || !a.inUse(req.Name) {
+			if err := a.cfg.Pools.Rescan(ctx); err != nil {
+				return nil, err
+			}
 		}
 		list, known := []refreshed{}, req.Name == ""
 		for _, i := range a.cfg.Pools.Infos() {

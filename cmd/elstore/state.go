@@ -62,6 +62,9 @@ func openState(ctx context.Context, dir string) (_ *state, err error) {
 	if s.root, err = os.OpenRoot(dir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
+	if err = s.sweep(); err != nil {
+		return nil, err
+	}
 	if s.serverID, err = s.identity(); err != nil {
 		return nil, err
 	}
@@ -76,6 +79,22 @@ func (s *state) close() {
 		_ = s.root.Close()
 	}
 	_ = s.lock.Close()
+}
+
+// sweep removes the temporary files that a process left which was killed: the directory is ours alone.
+func (s *state) sweep() error {
+	for _, pattern := range []string{durable.TempPrefix + "*", "*/" + durable.TempPrefix + "*"} {
+		names, err := fs.Glob(s.root.FS(), pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := s.root.Remove(name); err != nil {
+				return fmt.Errorf("state directory: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // identity returns the server's id, made once.

@@ -101,29 +101,6 @@ func (b *Backend) Close() error {
 	return nil
 }
 
-// volumes lists the volumes' directories that stand in the directory in, "." or the bin, those without meta.json too.
-func (b *Backend) volumes(in string) (map[volume.ID]string, error) {
-	found := map[volume.ID]string{}
-	f, err := b.pool.root.Open(in)
-	if errors.Is(err, fs.ErrNotExist) && in != "." {
-		return found, nil
-	}
-	if err != nil {
-		return nil, fault.FromOS("list the pool", err)
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	entries, err := f.ReadDir(-1)
-	if err != nil {
-		return nil, fault.FromOS("list the pool", err)
-	}
-	for _, e := range entries {
-		if id, ok := parseVolumeName(e.Name()); ok && e.IsDir() {
-			found[id] = e.Name()
-		}
-	}
-	return found, nil
-}
-
 // List returns the ids of the directories that are named as volumes are.
 func (b *Backend) List(context.Context) ([]volume.ID, error) {
 	names, err := b.pool.names()

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -171,16 +173,20 @@ func (b *bases) end(blind bool) (unused []string) {
 	return unused
 }
 
-// drop removes the base image of that name by remove if nobody needs it.
-func (b *bases) drop(name string, remove func() error) error {
+// drop removes the base image of that name by remove if nobody needs it. Where others make and remove volumes too, which of its known
+// users there still are is for needed to say.
+func (b *bases) drop(name string, needed func(known []volume.ID) bool, remove func() error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.m[name]
-	if e == nil || e.pins > 0 || len(e.users) > 0 || b.blind {
+	if e == nil || e.pins > 0 || b.blind || needed(slices.Collect(maps.Keys(e.users))) {
 		return nil
 	}
 	if err := remove(); err != nil {
 		return err
+	}
+	for id := range e.users {
+		delete(b.of, id)
 	}
 	delete(b.m, name)
 	return nil
@@ -255,7 +261,13 @@ func lookAtBase(d *dir, name string) (int64, error) {
 // dropBase removes a base image that no volume needs any more. Another server of a shared pool may need it: it
 // holds the image's flock while it makes a volume that does, and afterwards the volume says so.
 func (b *Backend) dropBase(name string) error {
-	return b.bases.drop(name, func() error {
+	needed := func(known []volume.ID) bool { return len(known) > 0 }
+	if b.cfg.Shared {
+		needed = func(known []volume.ID) bool {
+			return slices.ContainsFunc(known, func(id volume.ID) bool { return b.needs(id, name) })
+		}
+	}
+	return b.bases.drop(name, needed, func() error {
 		d, err := b.pool.sub(baseName)
 		if err != nil {
 			return ignoreMissing(err)
@@ -265,7 +277,7 @@ func (b *Backend) dropBase(name string) error {
 		if err != nil {
 			return ignoreMissing(err)
 		}
-		defer f.Close() //nolint:errcheck // nothing was written
+		defer unlock(f)
 		if err := flockNow(f, unix.LOCK_EX); err != nil {
 			return err
 		}
@@ -281,25 +293,38 @@ func (b *Backend) dropBase(name string) error {
 
 // needed reads all volumes to see whether one needs the base image of that name.
 func (b *Backend) needed(name string) bool {
-	needed := false
-	all := func(string) bool { return true }
 	for _, in := range []string{".", binName} {
-		names, err := b.volumes(in)
+		names, err := b.pool.namesIn(in)
 		if err != nil {
 			return true
 		}
-		for id := range names {
-			d, err := b.pool.volume(in, id)
-			if err != nil {
-				needed = needed || !missing(err)
-				continue
+		for _, n := range names {
+			if id, ok := parseVolumeName(n); ok && b.needs(id, name) {
+				return true
 			}
-			f, err := look(int(d.fd.Fd()), id, all)
-			d.close()
-			needed = needed || err == nil && (f.Problem != nil || f.Meta.Base == name)
 		}
 	}
-	return needed
+	return false
+}
+
+// needs reports whether a volume, in its place or in the bin, needs the base image of that name. One that can't be
+// looked at may.
+func (b *Backend) needs(id volume.ID, name string) bool {
+	for _, in := range []string{".", binName} {
+		d, err := b.pool.volume(in, id)
+		if missing(err) {
+			continue
+		}
+		if err != nil {
+			return true
+		}
+		f, err := look(int(d.fd.Fd()), id, func(string) bool { return true })
+		d.close()
+		if err == nil && (f.Problem != nil || f.Meta.Base == name) {
+			return true
+		}
+	}
+	return false
 }
 
 func ignoreMissing(err error) error {
@@ -317,8 +342,8 @@ func (d *dir) holdBase(name string) (*os.File, error) {
 		return nil, err
 	}
 	if err := flockNow(f, unix.LOCK_SH); err != nil || !linked(f) {
-		f.Close() //nolint:errcheck,gosec // nothing was written
-		return nil, fs.ErrNotExist
+		unlock(f)
+		return nil, fs.ErrNotExist // as good as: who holds it removes it
 	}
 	return f, nil
 }

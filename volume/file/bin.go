@@ -120,7 +120,8 @@ func (b *Backend) openOwn(name string) error {
 	return b.pool.sync(".")
 }
 
-// Purge removes the volume for good: it counts as gone when its directory has another name.
+// Purge removes the volume for good: it counts as gone when its directory has another name, beside the old one, which
+// a file system that is full can give it.
 func (h *held) Purge(ctx context.Context) error {
 	if h.gone {
 		return nil
@@ -128,10 +129,7 @@ func (h *held) Purge(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := h.b.openBin(); err != nil {
-		return err
-	}
-	grave := path.Join(binName, purgeName(h.id))
+	grave := path.Join(h.in(), purgeName(h.id))
 	if err := h.b.pool.removeAll(grave); err != nil { // an earlier volume of the same id, that a crash left
 		return err
 	}

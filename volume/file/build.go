@@ -24,6 +24,7 @@ type builder struct {
 	content volume.Content
 	lock    *os.File // for children
 	adopt   bool     // an owned source may be taken as it is, and changed
+	passing bool     // the image need not survive a crash
 	meter   *meter
 
 	pinned string // the base image that the image needs, to be unpinned, or ""
@@ -61,7 +62,7 @@ func (u *builder) build(ctx context.Context) (volume.Meta, error) {
 // release lets go of the base image, which goes if no volume needs it by then.
 func (u *builder) release() {
 	if u.base != nil {
-		u.base.Close() //nolint:errcheck,gosec // nothing was written
+		unlock(u.base)
 		u.base = nil
 	}
 	if u.pinned == "" {
@@ -145,7 +146,11 @@ func (u *builder) zeros(ctx context.Context) error {
 	if err := u.d.extend(ctx, f, 0, u.meta.Size, p, u.meter); err != nil {
 		return err
 	}
-	return u.finish(f)
+	if err := u.sync(f); err != nil {
+		return err
+	}
+	u.meter.end()
+	return nil
 }
 
 // create makes an empty qcow2 image, with a base if it is the name of one.
@@ -169,13 +174,12 @@ func (u *builder) create(ctx context.Context, p volume.Prealloc, base string) er
 	return nil
 }
 
-// finish makes a file durable that is written.
-func (u *builder) finish(f *os.File) error {
-	if err := u.d.fsync(f); err != nil {
-		return err
+// sync makes a file durable that is written.
+func (u *builder) sync(f *os.File) error {
+	if u.passing {
+		return nil
 	}
-	u.meter.end()
-	return nil
+	return u.d.fsync(f)
 }
 
 // copy makes the image a copy of the source's file, or the source's file itself.
@@ -191,7 +195,7 @@ func (u *builder) copy(ctx context.Context) error {
 		return err
 	}
 	if !adopted {
-		if err := u.b.copyFile(ctx, u.d, u.name, from.Path, u.content.Alg, u.lock, u.meter); err != nil {
+		if err := u.copyFile(ctx); err != nil {
 			return err
 		}
 	}
@@ -257,12 +261,16 @@ func (u *builder) convert(ctx context.Context) error {
 		return err
 	}
 	size, _, err := lookAtFile(u.d, u.name, u.meta.Format)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fault.FromOS("look at the converted image", err)
-	case size > u.meta.Size:
+	}
+	// Where qemu-img writes past the page cache, a raw image becomes a whole number of the file system's blocks: what
+	// is too much of it is zeros.
+	padded := u.meta.Format != volume.QCOW2 && size > u.meta.Size && size-sectors(from.Size) < maxPadding
+	if size > u.meta.Size && !padded {
 		return tooLarge(size, u.meta.Size)
-	case size < u.meta.Size:
+	}
+	if size != u.meta.Size {
 		if err := u.b.setSizeOf(ctx, u.d, u.name, u.meta, u.meta.Size, false, u.lock); err != nil {
 			return err
 		}
@@ -270,6 +278,9 @@ func (u *builder) convert(ctx context.Context) error {
 	u.meter.end()
 	return nil
 }
+
+// maxPadding is the size of the largest block of a file system, in bytes.
+const maxPadding = 64 << 10
 
 // lookAtFile is lookAtImage for an image that need not have the name of its format.
 func lookAtFile(d *dir, name string, format volume.Format) (size int64, base string, err error) {
@@ -303,9 +314,10 @@ func (u *builder) need(name string) error {
 	return fault.FromOS("open the base image", err)
 }
 
-// copyFile copies the file at path to the new file name in d: it shares the blocks if it can, else alg copies. It does
-// not change the size, but what it wrote is durable.
-func (b *Backend) copyFile(ctx context.Context, d *dir, name, path string, alg volume.Alg, lock *os.File, m *meter) error {
+// copyFile copies the source's file: it shares the blocks if it can, else the alg copies. It does not change the size, but what it
+// wrote is durable.
+func (u *builder) copyFile(ctx context.Context) error {
+	path := u.content.From.Path
 	from, err := openSource(path)
 	if err != nil {
 		return err
@@ -315,31 +327,40 @@ func (b *Backend) copyFile(ctx context.Context, d *dir, name, path string, alg v
 	if err != nil {
 		return fault.FromOS("look at the image to copy", err)
 	}
-	to, err := d.openNew(name)
+	to, err := u.d.openNew(u.name)
 	if err != nil {
 		return fault.FromOS("make the image", err)
 	}
 	defer func() { to.Close() }() //nolint:errcheck,gosec // fsync tells
-	err = d.reflink(to, from)
+	err = u.d.reflink(to, from)
 	if errors.Is(err, errNoReflink) {
-		program, byProgram := copiers[alg]
-		if !byProgram {
-			err = d.sparseCopy(ctx, to, from, info.Size(), m)
-		} else if err = d.step.ask(program.name, name); err == nil {
-			if err = program.run(ctx, path, to, lock, info.Size(), m); err == nil {
-				// The program may have put another file in its place.
-				to.Close() //nolint:errcheck,gosec // fsync tells
-				if to, err = d.open(name, true); err == nil {
-					err = d.digHoles(ctx, to, from, info.Size())
-				}
-			}
+		if program, ok := copiers[u.content.Alg]; ok {
+			to, err = u.copyBy(ctx, program, to, from, info.Size())
+		} else {
+			err = u.d.sparseCopy(ctx, to, from, info.Size(), u.meter)
 		}
 	}
 	if err == nil {
-		err = d.change("chmod", to, func(fd int) error { return unix.Fchmod(fd, 0o600) })
+		err = u.d.change("chmod", to, func(fd int) error { return unix.Fchmod(fd, 0o600) })
 	}
 	if err == nil {
-		err = d.fsync(to)
+		err = u.sync(to)
 	}
 	return err
+}
+
+// copyBy lets a program copy, and returns the file anew, since the program may have put another in its place.
+func (u *builder) copyBy(ctx context.Context, program copier, to, from *os.File, size int64) (*os.File, error) {
+	if err := u.d.step.ask(program.name, u.name); err != nil {
+		return to, err
+	}
+	if err := program.run(ctx, u.content.From.Path, to, u.lock, size, u.meter); err != nil {
+		return to, err
+	}
+	now, err := u.d.open(u.name, true)
+	if err != nil {
+		return to, fault.FromOS("open the copied image", err)
+	}
+	to.Close() //nolint:errcheck,gosec // fsync tells
+	return now, u.d.digHoles(ctx, now, from, size)
 }

@@ -177,7 +177,7 @@ func (h *held) Export(ctx context.Context, m volume.Meta, format volume.Format, 
 		to := m
 		to.Format = format
 		u := h.builder(t.name, to, volume.Content{From: &img, Progress: p})
-		u.d = t.d
+		u.d, u.passing = t.d, true
 		if _, err := u.build(ctx); err != nil {
 			return img, err
 		}

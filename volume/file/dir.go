@@ -95,6 +95,22 @@ func (d *dir) names() ([]string, error) {
 	return names, fault.FromOS("list directory", err)
 }
 
+// namesIn lists a directory inside, "." for this one. What is not there is empty.
+func (d *dir) namesIn(name string) ([]string, error) {
+	if name == "." {
+		return d.names()
+	}
+	s, err := d.sub(name)
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.FromOS("list directory", err)
+	}
+	defer s.close()
+	return s.names()
+}
+
 // contents lists a volume's directory.
 func (d *dir) contents() (c contents, err error) {
 	names, err := d.names()
@@ -107,7 +123,7 @@ func (d *dir) contents() (c contents, err error) {
 // has reports whether something of that name, of one element, is there: what can't be looked at is.
 func (d *dir) has(name string) bool {
 	_, err := d.root.Lstat(name)
-	return !errors.Is(err, fs.ErrNotExist)
+	return !missing(err)
 }
 
 // stat asks about a file, which may be one directory further down, in one system call: lists ask about thousands. The

@@ -13,9 +13,10 @@
 //	                           says who is at work on it; what is found with the lock free is a crash's
 //	    .tmp-*                 temporary files
 //	  .vid.<id>.elimg.new/     a volume in the making, its .lock held
+//	  .purge.<id>/             a volume that is being removed for good
 //	  elemento-bin/            volumes that were deleted, until they are purged
 //	    vid.<id>.elimg/
-//	    .purge.<id>/           one that is being removed for good
+//	    .purge.<id>/
 //	  elemento-base/           immutable base images, named by their content
 //	    <sha256>.<img|qcow2>
 //

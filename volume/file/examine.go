@@ -226,7 +226,7 @@ func (x *examiner) found(where, in string, d *dir, c contents, f volume.Found, b
 	if data, err := d.root.ReadFile(metaName); err == nil {
 		// look sets the size that the image has; the file may say another.
 		if m, err := volume.ParseMeta(data); err == nil && m.Size != 0 && m.Size != f.Meta.Size && !busy {
-			x.find(Warning, where, fmt.Sprintf("meta.json says %d bytes and the image has %d", m.Size, f.Meta.Size), "the image's size counts; resize the volume to it to mend meta.json")
+			x.find(Warning, where, fmt.Sprintf("meta.json says %d bytes and the image has %d", m.Size, f.Meta.Size), "the image's size counts; any update of the volume's attributes mends meta.json")
 		}
 	}
 	image := dataName(f.Meta.Format)

@@ -1,18 +1,37 @@
 package file
 
+import (
+	"os"
+	"time"
+)
+
 // Stepped lets a pool ask step before its every change. See step.
 func (c Config) Stepped(step func(op, name string) error) Config {
 	c.step = step
 	return c
 }
 
+// SettlingFor waits only so long for volumes that somebody still holds.
+func (c Config) SettlingFor(d time.Duration) Config {
+	c.settleWait = d
+	return c
+}
+
 // Kill lets go of the locks that b holds, as the kernel does when a process is killed, and changes nothing.
 func (b *Backend) Kill() {
+	for _, f := range b.lockFiles() {
+		f.Close()
+	}
+}
+
+// lockFiles returns the locks that b holds, as its children inherit them.
+func (b *Backend) lockFiles() (files []*os.File) {
 	b.locks.mu.Lock()
 	defer b.locks.mu.Unlock()
 	for _, k := range b.locks.m {
 		if k.file != nil {
-			k.file.Close()
+			files = append(files, k.file)
 		}
 	}
+	return files
 }

@@ -215,7 +215,7 @@ func lookInBin(fd int, f volume.Found) volume.Found {
 	default:
 		var st unix.Stat_t
 		if unix.Fstat(fd, &st) == nil {
-			f.Trashed = time.Unix(st.Mtim.Unix()).UTC()
+			f.Trashed = time.Unix(st.Ctim.Unix()).UTC() // which the rename changed
 		}
 	}
 	if f.Trashed.IsZero() {

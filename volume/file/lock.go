@@ -156,6 +156,13 @@ func flockNow(f *os.File, how int) error {
 	return fault.FromOS("lock", err)
 }
 
+// unlock gives up a flock that no child was given. Closing alone would leave it for the moment in which somebody's
+// child, on its way to its own program, still has all of our descriptors.
+func unlock(f *os.File) {
+	_ = retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }) // closing does it too
+	f.Close()                                                                //nolint:errcheck,gosec // nothing was written
+}
+
 // linked reports whether the open file still has a name: one that lost it between its opening and its locking
 // locks nothing.
 func linked(f *os.File) bool {

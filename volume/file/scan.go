@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,11 +34,11 @@ func (b *Backend) Scan(ctx context.Context, yield func(volume.Found) error) erro
 		return err
 	}
 	b.bases.begin(there)
-	places, err := b.sweepPool(ctx)
+	r := &reporter{b: b, yield: yield}
+	places, err := b.sweepPool(ctx, r)
 	if err != nil {
 		return err
 	}
-	r := &reporter{b: b, yield: yield}
 	if err := b.lookAtAll(ctx, places, r); err != nil {
 		return err
 	}
@@ -48,46 +49,40 @@ func (b *Backend) Scan(ctx context.Context, yield func(volume.Found) error) erro
 }
 
 // sweepPool removes volumes that were never finished, or are half removed, and lists the others.
-func (b *Backend) sweepPool(ctx context.Context) ([]place, error) {
+func (b *Backend) sweepPool(ctx context.Context, r *reporter) ([]place, error) {
+	var work sync.WaitGroup
+	defer work.Wait()
 	var places []place
 	for _, in := range []string{".", binName} {
-		d := b.pool
-		if in != "." {
-			var err error
-			if d, err = b.pool.sub(in); missing(err) {
-				continue
-			} else if err != nil {
-				return nil, fault.FromOS("open the bin", err)
-			}
-			defer d.close()
-		}
-		names, err := d.names()
+		names, err := b.pool.namesIn(in)
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range names {
-			id, isVolume := parseVolumeName(name)
-			_, isStage := parseStageName(name)
-			switch {
-			case isVolume:
+			if id, ok := parseVolumeName(name); ok {
 				places = append(places, place{id, in})
-			case isStage && in == ".":
-				err = b.sweepStage(ctx, name)
-			case strings.HasPrefix(name, purgePrefix) && in == binName:
-				err = b.maker.remove(ctx, b.pool, path.Join(in, name))
 			}
-			if err != nil {
-				return nil, err
+			if strings.HasPrefix(name, purgePrefix) {
+				if err := b.maker.remove(ctx, b.pool, path.Join(in, name)); err != nil {
+					return nil, err
+				}
+			}
+			if id, ok := parseStageName(name); ok && in == "." && !b.making(id) {
+				work.Go(func() { r.fail(b.sweepStage(ctx, name)) })
 			}
 		}
 		if in == "." {
-			if err := d.sweepTemps(names, false); err != nil {
+			if err := b.pool.sweepTemps(names, false); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return places, nil
 }
+
+// stageWait is how long the maker of a half-made volume is waited for. It only has to cover the moment in which a
+// child of ours, on its way to its own program, has all of our descriptors: what is swept later does no harm.
+const stageWait = time.Second
 
 // sweepStage removes a volume in the making if nobody is making it.
 func (b *Backend) sweepStage(ctx context.Context, name string) error {
@@ -99,17 +94,16 @@ func (b *Backend) sweepStage(ctx context.Context, name string) error {
 		return fault.FromOS("sweep a half-made volume", err)
 	}
 	defer d.close()
-	lock, err := d.openOrNew(lockName)
+	wait, cancel := context.WithTimeout(ctx, stageWait)
+	defer cancel()
+	lock, err := d.flock(wait)
+	if errors.Is(err, errHeld) {
+		return nil
+	}
 	if err != nil {
-		return fault.FromOS("sweep a half-made volume", ignoreMissing(err))
+		return ignoreMissing(err)
 	}
 	defer lock.Close() //nolint:errcheck // nothing was written
-	if err := flockNow(lock, unix.LOCK_EX); err != nil {
-		if errors.Is(err, errHeld) {
-			return nil
-		}
-		return err
-	}
 	now, err := b.pool.sub(name)
 	if err != nil {
 		return ignoreMissing(err) // it was finished, and moved into its place, before we had the lock
@@ -141,6 +135,15 @@ func (r *reporter) report(f volume.Found) {
 	r.blind = r.blind || f.Problem != nil
 	r.b.bases.uses(f.ID, f.Meta.Base)
 	r.err = r.yield(f)
+}
+
+// fail ends the scan with err, if it is one.
+func (r *reporter) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = err
+	}
 }
 
 func (r *reporter) later(p place) {
@@ -195,7 +198,7 @@ func (b *Backend) lookAtAll(ctx context.Context, places []place, r *reporter) er
 // settleAll recovers volumes that a crash left behind and reports them. Who still holds one of them is waited
 // for, all of them together.
 func (b *Backend) settleAll(ctx context.Context, r *reporter) error {
-	wait, cancel := context.WithTimeout(ctx, settleWait)
+	wait, cancel := context.WithTimeout(ctx, b.cfg.settleWait)
 	defer cancel()
 	const atOnce = 16
 	room := make(chan struct{}, atOnce)

@@ -31,19 +31,19 @@ func (b *Backend) Stage(ctx context.Context, id volume.ID) (volume.Stage, error)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err := b.free(id); err != nil {
-		return nil, err
-	}
-	name := stageName(id)
-	if b.pool.has(name) {
-		if err := b.sweepStage(ctx, name); err != nil {
-			return nil, err
-		}
-	}
 	s := &stage{b: b, id: id}
-	err := s.begin(ctx)
-	if errors.Is(err, fs.ErrExist) {
-		err = busy(id, "another operation that is making it")
+	if _, taken := b.stages.LoadOrStore(id, s); taken {
+		return nil, busy(id, "another operation that is making it")
+	}
+	err := b.free(id)
+	if err == nil {
+		err = b.sweepStage(ctx, stageName(id))
+	}
+	if err == nil {
+		err = s.begin(ctx)
+	}
+	if errors.Is(err, fs.ErrExist) && !fault.Is(err, fault.VolumeExists) {
+		err = busy(id, "another server that is making it")
 	}
 	if err != nil {
 		s.let()
@@ -171,9 +171,16 @@ func (s *stage) Discard() {
 	s.let()
 }
 
+// making reports whether this Backend makes the volume at this moment.
+func (b *Backend) making(id volume.ID) bool {
+	_, ok := b.stages.Load(id)
+	return ok
+}
+
 // let closes what the stage holds.
 func (s *stage) let() {
 	s.done = true
+	s.b.stages.CompareAndDelete(s.id, s)
 	if s.lock != nil {
 		s.lock.Close() //nolint:errcheck,gosec // nothing was written
 	}

@@ -41,7 +41,7 @@ func (d *dir) newTemp() (*temp, error) {
 		if err == nil && linked(t.lock) {
 			return t, nil
 		}
-		t.lock.Close() //nolint:errcheck,gosec // nothing was written
+		unlock(t.lock)
 		if err != nil && !errors.Is(err, errHeld) {
 			own.close()
 			return nil, err
@@ -58,7 +58,7 @@ func (t *temp) release() {
 	if t.d.removeAll(t.name) == nil { // what stays is swept later, by its claim
 		_ = t.d.remove(t.name + claimSuffix)
 	}
-	t.lock.Close() //nolint:errcheck,gosec // nothing was written
+	unlock(t.lock)
 	t.d.close()
 }
 
@@ -89,7 +89,7 @@ func (d *dir) sweepClaimed(name string) error {
 	if err != nil {
 		return fault.FromOS("sweep a temporary file", err)
 	}
-	defer lock.Close() //nolint:errcheck // nothing was written
+	defer unlock(lock)
 	if err := flockNow(lock, unix.LOCK_EX); err != nil {
 		if errors.Is(err, errHeld) {
 			return nil

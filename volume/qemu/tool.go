@@ -31,7 +31,7 @@ type Tool struct {
 	started    func(pid int) // called when the process runs under its limits
 }
 
-// The limits of DESIGN.md.
+// The limits that qemu-img runs under.
 const (
 	cpuLimit    = 30 * time.Second
 	stallLimit  = 60 * time.Second

@@ -115,7 +115,7 @@ func changes(t testing.TB) []change {
 			if err != nil {
 				return err
 			}
-			defer f.Close() //nolint:errcheck // nothing was written
+			defer f.Close()
 			_, err = h.Replace(ctx, m, of(volume.Image{Path: f.Name(), Format: "raw", Size: n, Owned: true}))
 			return err
 		})},

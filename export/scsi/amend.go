@@ -1,0 +1,142 @@
+package scsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+)
+
+// amendment is a change of the registry in the making: what it becomes, and who is told.
+type amendment struct {
+	*Reservations
+	tell  map[nexusKey]attention
+	abort []nexusKey // whose tasks PREEMPT AND ABORT aborts
+}
+
+// notify establishes a unit attention for a nexus, if it is there, when the change takes effect.
+func (m *amendment) notify(n nexusKey, a attention) {
+	if m.tell == nil {
+		m.tell = make(map[nexusKey]attention)
+	}
+	m.tell[n] |= a
+}
+
+// notifyRegistered does so for every registered nexus but one.
+func (m *amendment) notifyRegistered(but nexusKey, a attention) {
+	for i := range m.Registrations {
+		if n := m.Registrations[i].nexus(); n != but {
+			m.notify(n, a)
+		}
+	}
+}
+
+// amend changes the registry: what change returns without an error is saved, then takes effect, then whoever
+// it concerns is told, then tasks are aborted. Where it fails nothing has changed. An answer that is not good
+// changes nothing; a change that says so neither.
+func (lu *LogicalUnit) amend(ctx context.Context, change func(m *amendment) (changed bool, a answer)) (answer, error) {
+	abort, a, err := lu.amendLocked(ctx, change)
+	for _, n := range abort { // without the lock: an aborted task may wait for it
+		n.cfg.Abort(ctx)
+	}
+	if err == nil && len(abort) > 0 {
+		err = ctx.Err() // they were not all waited for
+	}
+	return a, err
+}
+
+func (lu *LogicalUnit) amendLocked(ctx context.Context, change func(m *amendment) (bool, answer)) ([]*Nexus, answer, error) {
+	lu.change.Lock()
+	defer lu.change.Unlock()
+	if ctx.Err() != nil { // it waited, and was aborted meanwhile
+		return nil, good, ctx.Err()
+	}
+	m := amendment{Reservations: lu.Reservations()}
+	changed, a := change(&m)
+	if a.status != StatusGood || !changed {
+		return nil, a, nil
+	}
+	if lu.cfg.Reservations != nil {
+		// A change that is half saved when the task is aborted would be neither here nor there.
+		if err := lu.cfg.Reservations.Save(context.WithoutCancel(ctx), m.Reservations); err != nil {
+			return nil, good, fmt.Errorf("save reservations: %w", err)
+		}
+	}
+	var abort []*Nexus
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	lu.registry = m.Reservations
+	lu.denyAll()
+	for key, attention := range m.tell {
+		if n := lu.nexuses[key]; n != nil {
+			n.raise(attention)
+		}
+	}
+	for _, key := range m.abort {
+		if n := lu.nexuses[key]; n != nil && n.cfg.Abort != nil {
+			abort = append(abort, n)
+		}
+	}
+	return abort, good, nil
+}
+
+// amendAnswer is amend for a command.
+func (lu *LogicalUnit) amendAnswer(ctx context.Context, change func(m *amendment) (bool, answer)) answer {
+	a, err := lu.amend(ctx, change)
+	switch {
+	case err == nil:
+		return a
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return aborted
+	}
+	lu.cfg.Log.Error("reservations not saved", slog.Any("error", err))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return illegal(InsufficientRegistrationStorage)
+	}
+	return check(HardwareError, InternalTargetFailure)
+}
+
+// Fence removes registrations as PREEMPT AND ABORT does: what their nexuses reserved is released, their tasks
+// are aborted, the other registered nexuses get unit attentions. It changes nothing where it fails, but for
+// tasks that it did not wait for because the context was done.
+func (lu *LogicalUnit) Fence(ctx context.Context, match func(Registration) bool) error {
+	_, err := lu.amend(ctx, func(m *amendment) (bool, answer) {
+		before := m.Type
+		removed := m.remove(match, true)
+		if len(removed) == 0 {
+			return false, good
+		}
+		m.Generation++
+		if before != 0 && m.Type == 0 {
+			m.notifyRegistered(nexusKey{}, attentionReservationsReleased)
+		}
+		return true, good
+	})
+	return err
+}
+
+// MoveRegistration gives the registration of a nexus, and the reservation that it holds, to another one, which
+// keeps its own where it has one. It changes nothing where it fails.
+func (lu *LogicalUnit) MoveRegistration(ctx context.Context, from, to *Nexus) error {
+	_, err := lu.amend(ctx, func(m *amendment) (bool, answer) {
+		i := m.find(from.key)
+		if i < 0 {
+			return false, good
+		}
+		moved := m.Registrations[i]
+		moved.Initiator, moved.Port, moved.PortID = to.cfg.Initiator, to.cfg.Port.Name, to.cfg.Port.ID
+		if j := m.find(to.key); j >= 0 {
+			moved = m.Registrations[j]
+		} else {
+			m.Registrations = append(m.Registrations, moved)
+		}
+		if m.Holder != nil && m.Holder.nexus() == from.key {
+			m.Holder = &moved
+		}
+		m.Generation++
+		m.drop(i)
+		return true, good
+	})
+	return err
+}
