@@ -26,6 +26,7 @@ type Config struct {
 	Log      *slog.Logger // nil: nothing is logged
 
 	step       step          // see dir
+	maker      maker         // instead of the one that fits the file system; tests only
 	settleWait time.Duration // how long a crashed server's children are waited for, which may still hold a volume's lock
 }
 
@@ -85,8 +86,10 @@ func (b *Backend) probe(ctx context.Context) error {
 	}
 	b.caps.Reflink = reflink
 	b.maker = plain{}
-	if b.cfg.Unique {
-		b.maker, err = probeUnique(ctx, b.pool)
+	if b.cfg.maker != nil {
+		b.maker = b.cfg.maker
+	} else if b.cfg.Unique {
+		b.maker, err = probeUnique(ctx, b.pool, b.cfg.Shared)
 	}
 	return err
 }
@@ -111,9 +114,11 @@ func (b *Backend) List(context.Context) ([]volume.ID, error) {
 	}
 	ids := make([]volume.ID, 0, len(names))
 	for _, name := range names {
-		if id, ok := parseVolumeName(name); ok {
-			ids = append(ids, id)
+		id, ok := parseVolumeName(name)
+		if !ok || b.maker.inPlace() && b.pool.has(name+"/"+deletedName) {
+			continue
 		}
+		ids = append(ids, id)
 	}
 	return ids, nil
 }
@@ -128,6 +133,9 @@ func (b *Backend) Load(_ context.Context, id volume.ID) (volume.Found, error) {
 		return volume.Found{}, fault.FromOS("open volume", err)
 	}
 	defer d.close()
+	if b.inBinNow(d, ".") {
+		return volume.Found{}, fault.Errorf(fault.VolumeNotFound, "volume %s lies in the bin: %w", id, fs.ErrNotExist)
+	}
 	return b.load(d, id, false)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -24,6 +25,9 @@ func (h *held) Trash(ctx context.Context, now time.Time) error {
 	data, err := json.Marshal(deletion{Time: now.UTC()})
 	if err != nil {
 		return err
+	}
+	if h.b.maker.inPlace() {
+		return h.trashInPlace(append(data, '\n'))
 	}
 	if err := h.b.openBin(); err != nil {
 		return err
@@ -49,6 +53,9 @@ func (h *held) Restore(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if h.in() == "." {
+		return h.restoreInPlace()
+	}
 	if err := h.move("."); err != nil {
 		return err
 	}
@@ -69,7 +76,7 @@ func (h *held) here() error {
 
 // in is the directory that the volume lies in.
 func (h *held) in() string {
-	if h.inBin {
+	if filepath.Base(filepath.Dir(h.d.path)) == binName {
 		return binName
 	}
 	return "."
@@ -129,6 +136,9 @@ func (h *held) Purge(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if h.b.maker.inPlace() && h.in() == "." {
+		return h.purgeInPlace(ctx)
+	}
 	grave := path.Join(h.in(), purgeName(h.id))
 	if err := h.b.pool.removeAll(grave); err != nil { // an earlier volume of the same id, that a crash left
 		return err
@@ -149,6 +159,9 @@ func (h *held) Purge(ctx context.Context) error {
 // purged gives back what the volume took.
 func (h *held) purged(ctx context.Context, grave string) {
 	h.gone = true
+	if h.b.maker.inPlace() { // a dataset goes only when nothing in it is open
+		h.part()
+	}
 	if base := h.b.bases.uses(h.id, ""); base != "" {
 		if err := h.b.dropBase(base); err != nil {
 			h.b.cfg.Log.Warn("base image left behind", slog.Any("base", base), slog.Any("error", err))

@@ -96,8 +96,32 @@ func (u *builder) check() error {
 	case m.Size > 0 && sectors(from.Size) > m.Size:
 		return tooLarge(from.Size, m.Size)
 	}
-	_, err := qemu.ParseFormat(from.Format)
-	return err
+	if _, err := qemu.ParseFormat(from.Format); err != nil {
+		return err
+	}
+	return checkSource(from)
+}
+
+// checkSource looks once more at what names other files, before anything follows those names: a qcow2 image needs the
+// base image that it was said to need and nothing else.
+func checkSource(from *volume.Image) error {
+	if from.Format != string(qemu.QCOW2) || !filepath.IsAbs(from.Path) {
+		return nil
+	}
+	f, err := openSource(from.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	switch size, base, err := lookAtQCOW2(f); {
+	case err != nil:
+		return fault.Errorf(fault.ImageRefused, "the image is refused: %s", reason(err))
+	case base != from.Base:
+		return fault.Errorf(fault.ImageRefused, "the image is refused: it needs another base image than it was said to")
+	case size != from.Size:
+		return fault.Errorf(fault.ImageRefused, "the image is refused: it has %d bytes, and was said to have %d", size, from.Size)
+	}
+	return nil
 }
 
 func tooLarge(have, want int64) error {
@@ -230,10 +254,8 @@ func (u *builder) take() (bool, error) {
 func (u *builder) grow(ctx context.Context) error {
 	size, base, err := lookAtFile(u.d, u.name, u.meta.Format)
 	switch {
-	case err != nil:
-		return fault.Errorf(fault.ImageRefused, "the image is refused: %s", reason(err))
-	case base != u.content.From.Base:
-		return fault.Errorf(fault.ImageRefused, "the image is refused: it needs another base image than it was said to")
+	case err != nil || base != u.content.From.Base:
+		return fault.Errorf(fault.ImageRefused, "the image is refused: it was changed while it was copied")
 	case size > u.meta.Size:
 		return tooLarge(size, u.meta.Size)
 	case size < u.meta.Size:

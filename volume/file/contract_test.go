@@ -33,12 +33,12 @@ func storage(t testing.TB, dir string, cfg file.Config) volumetest.Storage {
 			return file.Open(t.Context(), cfg.Stepped(func(op, name string) error { return step(op + " " + name) }))
 		},
 		Kill:      func(b volume.Backend) { b.(*file.Backend).Kill() },
-		Leftovers: func(t testing.TB) []string { return leftovers(t, pool) },
+		Leftovers: func(t testing.TB) []string { return leftovers(t, pool, cfg.IsInPlace()) },
 	}
 }
 
 // leftovers lists what lies in a pool and belongs to no volume, or is no part of one.
-func leftovers(t testing.TB, pool string) (left []string) {
+func leftovers(t testing.TB, pool string, inPlace bool) (left []string) {
 	t.Helper()
 	err := filepath.WalkDir(pool, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -55,7 +55,7 @@ func leftovers(t testing.TB, pool string) (left []string) {
 				left = append(left, rel)
 			}
 		case base == "meta.json", base == ".lock", base == "upload.part", strings.HasPrefix(base, "data."):
-		case base == ".deleted" && parts[0] == "elemento-bin":
+		case base == ".deleted" && (parts[0] == "elemento-bin" || inPlace):
 		default:
 			left = append(left, rel)
 		}
@@ -220,4 +220,12 @@ func callAll(ctx context.Context, b volume.Backend, id volume.ID) error {
 func TestFaults(t *testing.T) {
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
 	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) })
+}
+
+// TestInPlace has volumes that can't be renamed.
+func TestInPlace(t *testing.T) {
+	cfg := file.Config{Tool: tool(t)}.InPlace()
+	make := func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) }
+	volumetest.Run(t, make)
+	volumetest.Faults(t, make, "create", "import as overlay", "clone", "trash", "restore", "purge", "purge from the bin", "purge an overlay")
 }

@@ -27,6 +27,7 @@ func TestChangesAskFirst(t *testing.T) {
 	allowed := map[string][]string{
 		"dir.go":       {"root", "durable", "unix"},
 		"unique.go":    {"root", "unix"},
+		"zfs.go":       {"root"},
 		"copy.go":      {"unix"},
 		"reflink.go":   {"unix"},
 		"fallocate.go": {"unix"},

@@ -36,6 +36,9 @@
 // The changes go through the methods of dir (dir.go), and no other code here makes any: each of them asks a hook
 // first, by which tests let every single one fail, or be the last before a crash.
 //
+// On ZFS, where every volume may be a dataset of its own, nothing can be renamed that is locked, and other moments
+// count: see inplace.go.
+//
 // # Locks
 //
 // The lock is a flock on a descriptor that children inherit, so that it is free only when the last of them is

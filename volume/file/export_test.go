@@ -35,3 +35,16 @@ func (b *Backend) lockFiles() (files []*os.File) {
 	}
 	return files
 }
+
+// InPlace makes and deletes volumes in their places, in plain directories, as on ZFS in datasets.
+func (c Config) InPlace() Config {
+	c.maker = standing{}
+	return c
+}
+
+type standing struct{ plain }
+
+func (standing) inPlace() bool { return true }
+
+// IsInPlace reports whether InPlace was asked for.
+func (c Config) IsInPlace() bool { return c.maker != nil }

@@ -15,12 +15,13 @@ import (
 
 // held is a volume whose lock an operation has.
 type held struct {
-	b     *Backend
-	id    volume.ID
-	lock  *lock
-	d     *dir
-	inBin bool
-	gone  bool // purged
+	b      *Backend
+	id     volume.ID
+	lock   *lock
+	d      *dir
+	inBin  bool
+	gone   bool // purged
+	parted bool // part was called
 
 	op    mark     // as Lock described it
 	marks []string // the .ignore files of this operation
@@ -120,12 +121,20 @@ func (h *held) Unlock() {
 	if !h.gone {
 		h.end()
 	}
-	h.d.close()
+	h.part()
 	h.b.locks.doing(h.lock, "")
-	h.b.locks.part(h.lock)
 	h.lock.turn <- struct{}{}
 	h.b.locks.leave(h.id, h.lock)
 	h.lock = nil
+}
+
+// part closes what the operation has open, the lock too if no Device shares it.
+func (h *held) part() {
+	if !h.parted {
+		h.parted = true
+		h.d.close()
+		h.b.locks.part(h.lock)
+	}
 }
 
 // ready refuses to change the image of a volume that is damaged, gone or in the bin.
@@ -225,6 +234,9 @@ func (h *held) Incoming() (*os.File, error) {
 
 // Received returns how much has arrived.
 func (h *held) Received() (int64, error) {
+	if h.gone {
+		return 0, nil
+	}
 	info, err := h.d.root.Lstat(uploadName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil

@@ -301,3 +301,51 @@ func TestBinByHand(t *testing.T) {
 		})
 	}
 }
+
+// TestSourcesThatNameOtherFiles are refused before qemu-img opens one, whoever should have looked before.
+func TestSourcesThatNameOtherFiles(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	put(t, strings.Repeat("secret!!", 64), secret)
+	base := strings.Repeat("ab", 32) + ".img"
+	tests := []struct {
+		name   string
+		change func(b []byte) []byte
+		size   int64
+		base   string
+	}{
+		{"a backing file", backed(secret, "raw"), 1 << 20, ""},
+		{"a backing file beside it", backed("secret", "raw"), 1 << 20, ""},
+		{"a base image that it was not said to need", backed("../elemento-base/"+base, "raw"), 1 << 20, ""},
+		{"another base image", backed("../elemento-base/"+base, "raw"), 1 << 20, strings.Repeat("cd", 32) + ".img"},
+		{"data elsewhere", set64(72, qemu.IncompatibleDataFile), 1 << 20, ""},
+		{"another size", func(b []byte) []byte { return b }, 1 << 19, ""},
+		{"garbage", func([]byte) []byte { return []byte("garbage") }, 1 << 20, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			b := openPool(t, Config{Dir: dir, Tool: newTool(t)})
+			source := filepath.Join(filepath.Dir(secret), "source")
+			put(t, qcow2(t, tt.change), source)
+			for _, format := range []volume.Format{volume.Raw, volume.QCOW2} {
+				for _, c := range []volume.Content{{}, {Overlay: true}} {
+					if c.Overlay && format == volume.Raw {
+						continue
+					}
+					c.From = &volume.Image{Path: source, Format: "qcow2", Size: tt.size, Base: tt.base, Pool: b}
+					s, err := b.Stage(t.Context(), volume.NewID())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := s.Fill(t.Context(), meta(format, 1<<20), c); !fault.Is(err, fault.ImageRefused) {
+						t.Errorf("into %s, overlay %t: %v", format, c.Overlay, err)
+					}
+					s.Discard()
+				}
+			}
+			if left := tree(t, dir); len(left) != 0 {
+				t.Errorf("left are %q", names(left))
+			}
+		})
+	}
+}

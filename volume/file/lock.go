@@ -219,8 +219,11 @@ func (b *Backend) take(ctx context.Context, id volume.ID, k *lock) (d *dir, inBi
 func (b *Backend) find(id volume.ID) (d *dir, inBin bool, err error) {
 	for _, in := range []string{".", binName, ".", binName} {
 		d, err := b.pool.volume(in, id)
-		if err == nil || !missing(err) {
-			return d, in == binName, fault.FromOS("open volume", err)
+		if err == nil {
+			return d, b.inBinNow(d, in), nil
+		}
+		if !missing(err) {
+			return nil, false, fault.FromOS("open volume", err)
 		}
 	}
 	return nil, false, fault.Errorf(fault.VolumeNotFound, "no volume %s: %w", id, fs.ErrNotExist)

@@ -50,7 +50,7 @@ func parseID(name, prefix, suffix string) (volume.ID, bool) {
 	}
 	digits := name[len(prefix) : len(prefix)+32]
 	id, err := volume.ParseID(digits)
-	return id, err == nil && id.String() == digits
+	return id, err == nil && !strings.ContainsAny(digits, "ABCDEF")
 }
 
 // parseMarkName returns the purpose in the name of a file that says who is at work: elemento.<purpose>.<operation>.ignore.
@@ -101,6 +101,7 @@ type contents struct {
 	marks              []string
 	temps              []string
 	data               []string // data.*
+	other              bool     // anything else, but the lock
 }
 
 // sort takes in one name.
@@ -116,9 +117,12 @@ func (c *contents) sort(name string) {
 		c.temps = append(c.temps, name)
 	case strings.HasPrefix(name, "data."):
 		c.data = append(c.data, name)
+	case name == lockName:
 	default:
 		if _, ok := parseMarkName(name); ok {
 			c.marks = append(c.marks, name)
+		} else {
+			c.other = true
 		}
 	}
 }

@@ -219,5 +219,5 @@ func (b *Backend) settleAlone(ctx context.Context, in string, id volume.ID) (ok 
 	if err != nil {
 		return false, err
 	}
-	return true, b.settle(ctx, d, id, in == binName, c, k.file)
+	return true, b.settle(ctx, d, id, b.inBinNow(d, in), c, k.file)
 }

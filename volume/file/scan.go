@@ -63,9 +63,7 @@ func (b *Backend) sweepPool(ctx context.Context, r *reporter) ([]place, error) {
 				places = append(places, place{id, in})
 			}
 			if strings.HasPrefix(name, purgePrefix) {
-				if err := b.maker.remove(ctx, b.pool, path.Join(in, name)); err != nil {
-					return nil, err
-				}
+				b.bury(ctx, path.Join(in, name))
 			}
 			if id, ok := parseStageName(name); ok && in == "." && !b.making(id) {
 				work.Go(func() { r.fail(b.sweepStage(ctx, name)) })
@@ -112,7 +110,8 @@ func (b *Backend) sweepStage(ctx context.Context, name string) error {
 	if !now.same(d) {
 		return nil
 	}
-	return b.maker.remove(ctx, b.pool, name)
+	b.bury(ctx, name)
+	return nil
 }
 
 // reporter passes on what was found, one at a time. Its methods may be called at the same time.
@@ -178,6 +177,10 @@ func (b *Backend) lookAtAll(ctx context.Context, places []place, r *reporter) er
 						r.report(f)
 					case odd:
 						r.later(p)
+					case half:
+						if !b.making(p.id) {
+							r.fail(b.sweepHalf(ctx, p.id))
+						}
 					case none:
 					}
 				}
@@ -227,7 +230,7 @@ func (b *Backend) settleOne(ctx context.Context, p place) (volume.Found, error) 
 		return volume.Found{}, err
 	}
 	defer d.close()
-	f, err := b.load(d, p.id, p.in == binName)
+	f, err := b.load(d, p.id, b.inBinNow(d, p.in))
 	switch {
 	case err != nil:
 		return f, err
@@ -281,6 +284,7 @@ const (
 	quiet verdict = iota // it can be reported
 	odd                  // a crash left something behind, or somebody is at work
 	none                 // there is no volume
+	half                 // there is what a crash left of making or purging one
 )
 
 // look reads one volume.
@@ -295,11 +299,16 @@ func (l *looker) look(p place) (volume.Found, verdict) {
 	}
 	defer unix.Close(fd) //nolint:errcheck // nothing was written
 	var c contents
-	if err := l.contents(fd, &c); err != nil {
+	if err := l.contents(fd, &c); errors.Is(err, unix.ENOENT) {
+		return f, none // it was removed under us
+	} else if err != nil {
 		return damaged(f, volumeName(p.id), err), quiet
 	}
-	inBin := p.in == binName
+	standing := l.b.maker.inPlace() && p.in == "."
+	inBin := p.in == binName || standing && c.deleted
 	switch {
+	case standing && c.half():
+		return f, half
 	case !c.meta:
 		return f, none
 	case c.odd(inBin):

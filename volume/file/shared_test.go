@@ -38,7 +38,7 @@ func TestABaseThatAnotherServerNeeds(t *testing.T) {
 	dir, source := t.TempDir(), filepath.Join(t.TempDir(), "source")
 	put(t, strings.Repeat("x", 512), source)
 	cfg := Config{Dir: dir, Tool: newTool(t), Shared: true}
-	here, there := openPool(t, cfg), openPool(t, cfg)
+	here, there, late := openPool(t, cfg), openPool(t, cfg), openPool(t, cfg)
 	mine, m := baseOf(t, here, source)
 	theirs, m2 := baseOf(t, there, source)
 	if m.Base != m2.Base {
@@ -55,6 +55,9 @@ func TestABaseThatAnotherServerNeeds(t *testing.T) {
 	check("another server has a volume that needs it", true)
 	if f, err := here.Load(t.Context(), theirs); err != nil || f.Problem != nil {
 		t.Errorf("the other server's volume is %+v, %v", f, err)
+	}
+	if f, err := late.Load(t.Context(), theirs); err != nil || f.Problem != nil || late.BaseBytes() != 512 {
+		t.Errorf("to a server that never saw its base the volume is %+v, %v", f, err)
 	}
 	// One that is being made there needs it too, though no volume says so yet.
 	s, err := there.Stage(t.Context(), volume.NewID())
@@ -106,39 +109,55 @@ func TestADamagedVolumeKeepsBases(t *testing.T) {
 	}
 }
 
-// TestTheLockIsOfThePlace: whoever waited finds the volume where it is then.
-func TestTheLockIsOfThePlace(t *testing.T) {
-	dir := t.TempDir()
-	here, there := openPool(t, Config{Dir: dir}), openPool(t, Config{Dir: dir})
-	id, m := create(t, here, meta(volume.Raw, 4096), volume.Content{})
-	for _, replaced := range []bool{false, true} {
-		h, err := here.Lock(t.Context(), id, volume.Operation{})
+// waiting returns when n descriptors of this process are open on the file name: so many have it, or wait for it.
+func waiting(t testing.TB, name string, n int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		open := 0
+		fds, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
 			t.Fatal(err)
 		}
-		type result struct {
-			f   volume.Found
-			err error
-		}
-		got := make(chan result)
-		go func() {
-			h, err := there.Lock(context.Background(), id, volume.Operation{})
-			if err != nil {
-				got <- result{err: err}
-				return
+		for _, fd := range fds {
+			if target, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && target == name {
+				open++
 			}
-			defer h.Unlock()
-			f, err := h.Load(context.Background())
-			got <- result{f, err}
-		}()
-		if replaced { // by another volume of the same id
+		}
+		if open >= n {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("nobody waits")
+		}
+	}
+}
+
+// TestTheLockIsOfThePlace: whoever waited gets the lock of the volume that is there then, not of the one that was.
+func TestTheLockIsOfThePlace(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		do   func(t *testing.T, b *Backend, h volume.Held, m volume.Meta)
+		want func(f volume.Found) bool
+	}{
+		{"moved into the bin", func(t *testing.T, _ *Backend, h volume.Held, _ volume.Meta) {
+			if err := h.Trash(t.Context(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}, func(f volume.Found) bool { return !f.Trashed.IsZero() }},
+		{"replaced by another of the same id", func(t *testing.T, b *Backend, h volume.Held, m volume.Meta) {
+			id := h.(*held).id
 			if err := h.Purge(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			s, err := here.Stage(t.Context(), id)
+			s, err := b.Stage(t.Context(), id)
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer s.Discard()
 			m.Name = "another"
 			if m, err = s.Fill(t.Context(), m, volume.Content{}); err == nil {
 				err = s.Commit(t.Context(), m)
@@ -146,20 +165,41 @@ func TestTheLockIsOfThePlace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		} else if err := h.Trash(t.Context(), time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		h.Unlock()
-		r := <-got
-		if gone := errors.Is(r.err, fs.ErrNotExist); r.err != nil && !(gone && replaced) { // it may have looked in between
-			t.Fatal(r.err)
-		}
-		if r.err == nil && (r.f.Trashed.IsZero() == !replaced || r.f.Meta.Name != m.Name) {
-			t.Errorf("who waited found %+v", r.f)
-		}
-		locked(t, here, id, func(h volume.Held) {
-			if err := h.Restore(t.Context()); err != nil {
-				t.Error(err)
+		}, func(f volume.Found) bool { return f.Meta.Name == "another" && f.Trashed.IsZero() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			here, there := openPool(t, Config{Dir: dir}), openPool(t, Config{Dir: dir})
+			id, m := create(t, here, meta(volume.Raw, 4096), volume.Content{})
+			h, err := here.Lock(t.Context(), id, volume.Operation{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			type result struct {
+				h   volume.Held
+				err error
+			}
+			got := make(chan result)
+			go func() {
+				h, err := there.Lock(t.Context(), id, volume.Operation{})
+				got <- result{h, err}
+			}()
+			waiting(t, filepath.Join(dir, volumeName(id), lockName), 2)
+			tt.do(t, here, h, m)
+			h.Unlock()
+			r := <-got
+			if r.err != nil {
+				t.Fatal(r.err)
+			}
+			defer r.h.Unlock()
+			if f, err := r.h.Load(t.Context()); err != nil || !tt.want(f) {
+				t.Errorf("who waited found %+v, %v", f, err)
+			}
+			over, cancel := context.WithCancel(t.Context())
+			cancel()
+			if h, err := here.Lock(over, id, volume.Operation{}); err == nil {
+				h.Unlock()
+				t.Error("who waited has the lock of what was there before")
 			}
 		})
 	}

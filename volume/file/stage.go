@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +20,8 @@ type stage struct {
 	d      *dir
 	lock   *os.File // of the directory, which becomes the volume's
 	filled *builder
-	done   bool // committed or discarded
+	mark   string // the .ignore file of a volume that is made in its place
+	done   bool   // committed or discarded
 }
 
 var _ volume.Stage = (*stage)(nil)
@@ -35,9 +35,9 @@ func (b *Backend) Stage(ctx context.Context, id volume.ID) (volume.Stage, error)
 	if _, taken := b.stages.LoadOrStore(id, s); taken {
 		return nil, busy(id, "another operation that is making it")
 	}
-	err := b.free(id)
+	err := b.sweep(ctx, id)
 	if err == nil {
-		err = b.sweepStage(ctx, stageName(id))
+		err = b.free(id)
 	}
 	if err == nil {
 		err = s.begin(ctx)
@@ -55,6 +55,9 @@ func (b *Backend) Stage(ctx context.Context, id volume.ID) (volume.Stage, error)
 // begin makes the directory under another name and gives it its own when it is locked: whoever finds it so and can lock it
 // knows that its maker is gone.
 func (s *stage) begin(ctx context.Context) error {
+	if s.b.maker.inPlace() {
+		return s.beginInPlace(ctx)
+	}
 	pool := s.b.pool
 	t, err := pool.newTemp()
 	if err != nil {
@@ -76,8 +79,16 @@ func (s *stage) begin(ctx context.Context) error {
 	if err := pool.move(t.name, stageName(s.id)); err != nil {
 		return err
 	}
-	s.d.path = filepath.Join(pool.path, stageName(s.id))
+	s.renamed(stageName(s.id))
 	return nil
+}
+
+// sweep removes what a crash left of making the volume.
+func (b *Backend) sweep(ctx context.Context, id volume.ID) error {
+	if b.maker.inPlace() {
+		return b.sweepHalf(ctx, id)
+	}
+	return b.sweepStage(ctx, stageName(id))
 }
 
 // free reports by an error that the id is taken.
@@ -134,6 +145,25 @@ func (s *stage) Commit(ctx context.Context, m volume.Meta) error {
 			return err
 		}
 	}
+	if err := s.put(m); err != nil {
+		return err
+	}
+	s.there(m)
+	return nil
+}
+
+// there ends the stage of a volume that is in its place.
+func (s *stage) there(m volume.Meta) {
+	s.b.bases.uses(s.id, m.Base)
+	s.filled.release()
+	s.let()
+}
+
+// put makes the staged volume be there.
+func (s *stage) put(m volume.Meta) error {
+	if s.b.maker.inPlace() {
+		return s.commitInPlace(m)
+	}
 	if err := s.d.replace(metaName, m.Encode()); err != nil {
 		return err
 	}
@@ -149,12 +179,8 @@ func (s *stage) Commit(ctx context.Context, m volume.Meta) error {
 		if !s.b.pool.has(name) && s.b.pool.rename(place, name) != nil && !s.b.pool.has(name) {
 			s.b.cfg.Log.Error("volume in place that was not made durable", slog.Any("volume", s.id), slog.Any("error", err))
 		}
-		return err
 	}
-	s.b.bases.uses(s.id, m.Base)
-	s.filled.release()
-	s.let()
-	return nil
+	return err
 }
 
 // Discard removes the volume if it is not in its place.
@@ -165,10 +191,18 @@ func (s *stage) Discard() {
 	if s.filled != nil {
 		s.filled.release()
 	}
-	if err := s.b.maker.remove(context.Background(), s.b.pool, stageName(s.id)); err != nil {
+	s.remove()
+	s.let()
+}
+
+// remove removes the directory. What is open in it would keep a dataset from going.
+func (s *stage) remove() {
+	if s.b.maker.inPlace() {
+		s.close()
+	}
+	if err := s.b.maker.remove(context.Background(), s.b.pool, s.b.stageName(s.id)); err != nil {
 		s.b.cfg.Log.Warn("half-made volume left behind until the next start", slog.Any("volume", s.id), slog.Any("error", err))
 	}
-	s.let()
 }
 
 // making reports whether this Backend makes the volume at this moment.
@@ -180,7 +214,11 @@ func (b *Backend) making(id volume.ID) bool {
 // let closes what the stage holds.
 func (s *stage) let() {
 	s.done = true
+	s.close()
 	s.b.stages.CompareAndDelete(s.id, s)
+}
+
+func (s *stage) close() {
 	if s.lock != nil {
 		s.lock.Close() //nolint:errcheck,gosec // nothing was written
 	}

@@ -12,14 +12,16 @@ import (
 
 // probeUnique returns the maker for a pool whose volumes are a file system of their own, by making one and
 // removing it again. The error says why that can't be.
-func probeUnique(ctx context.Context, pool *dir) (maker, error) {
+func probeUnique(ctx context.Context, pool *dir, shared bool) (maker, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(pool.fd.Fd()), &st); err != nil {
 		return nil, fault.New(fault.PoolUnavailable, "look at the pool's file system", err)
 	}
 	if uint32(st.Type) != unix.BTRFS_SUPER_MAGIC {
-		return nil, fault.Errorf(fault.PoolUnavailable,
-			`file-system "unique" needs btrfs, and the pool lies on a file system of type %#x; use "default"`, st.Type)
+		if shared {
+			return nil, fault.Errorf(fault.PoolUnavailable, `file-system "unique" needs btrfs where the pool is shared; use "default"`)
+		}
+		return probeZFS(ctx, pool)
 	}
 	t, err := pool.newTemp()
 	if err != nil {
@@ -75,3 +77,4 @@ func (btrfs) make(_ context.Context, pool *dir, name string) error {
 }
 
 func (btrfs) remove(_ context.Context, pool *dir, name string) error { return pool.removeAll(name) }
+func (btrfs) inPlace() bool                                          { return false }
