@@ -112,8 +112,8 @@ type Held interface {
 	Load(ctx context.Context) (Found, error)
 	// SetMeta replaces the attributes. Format, Size and Base must be as they were.
 	SetMeta(ctx context.Context, m Meta) error
-	// Resize makes the image size bytes long: grows it, or with shrink cuts it. Never while it is open, but for a raw
-	// image that grows.
+	// Resize makes the image size bytes long: grows it, or with shrink cuts it. While it is open it only grows, and
+	// its Device knows nothing of that until Grow.
 	Resize(ctx context.Context, m Meta, size int64, shrink bool, p Prealloc) (Meta, error)
 	// Convert changes the image's format. Never while it is open.
 	Convert(ctx context.Context, m Meta, to Format, p Progress) (Meta, error)

@@ -57,9 +57,6 @@ func (s *Service) grow(ctx context.Context, h *handle, r ResizeRequest) error {
 		return err
 	}
 	defer rooms[0].Release()
-	if o := s.inUse(h); o != nil && m.Format != Raw {
-		return fault.Errorf(fault.VolumeInUse, "volume %s is used by %s, and a %s volume grows only while it is not", h.found.ID, o.names(), m.Format)
-	}
 	if m, err = h.Resize(ctx, m, r.Size, false, r.Prealloc); err != nil {
 		return s.reread(ctx, h, err)
 	}

@@ -31,6 +31,7 @@ type server struct {
 	state     *state
 	listeners []net.Listener
 	tool      *qemu.Tool
+	opener    *qemu.Opener
 	fetch     *fetch.Client
 	events    *volume.Events
 	jobs      *volume.Jobs
@@ -62,6 +63,9 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		return nil, err
 	}
 	if s.tool, err = qemu.New(qemu.Config{}); err != nil {
+		return nil, err
+	}
+	if s.opener, err = qemu.NewOpener(qemu.OpenerConfig{Log: log}); err != nil {
 		return nil, err
 	}
 	s.fetch = fetch.New(fetch.Config{AllowPrivate: o.fetchPrivate, AllowedNetworks: networks, UserAgent: "elstore/" + version})
@@ -97,6 +101,9 @@ func (s *server) run(ctx context.Context, o options) error {
 		slog.Int("pid", os.Getpid()))
 	if err := s.tool.Available(); err != nil {
 		s.log.Warn("no qcow2 volumes, conversions and imports", slog.Any("error", err))
+	}
+	if err := s.opener.Available(); err != nil {
+		s.log.Warn("qcow2 volumes can't be used by machines", slog.Any("error", err))
 	}
 	began := time.Now()
 	if err := s.pools.Rescan(ctx); err != nil {
@@ -167,7 +174,7 @@ func (s *server) attach(ctx context.Context, p *pool.Pool) (volume.Caps, error) 
 		return volume.Caps{}, fault.Errorf(fault.PoolUnavailable, "this build of elstore keeps no pools on Ceph")
 	}
 	b, err := file.Open(ctx, file.Config{
-		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, ServerID: s.state.serverID, Log: s.log,
+		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, Opener: s.opener, ServerID: s.state.serverID, Log: s.log,
 	})
 	if err != nil {
 		return volume.Caps{}, err

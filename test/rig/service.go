@@ -34,11 +34,13 @@ func Assemble(t testing.TB, root string, change func(*volume.Config)) *Parts {
 	t.Cleanup(func() { state.Close() })
 	tool, err := qemu.New(qemu.Config{})
 	must(t, err)
+	opener, err := qemu.NewOpener(qemu.OpenerConfig{})
+	must(t, err)
 	p.Pools, err = pool.New(pool.Config{
 		Root: root, ServerID: volume.NewID().String(), Log: log,
 		Attach: func(ctx context.Context, at *pool.Pool) (volume.Caps, error) {
 			s := at.Settings()
-			b, err := file.Open(ctx, file.Config{Dir: at.Path(), Unique: s.Unique, Shared: s.Shared, Tool: tool, Log: log})
+			b, err := file.Open(ctx, file.Config{Dir: at.Path(), Unique: s.Unique, Shared: s.Shared, Tool: tool, Opener: opener, Log: log})
 			if err != nil {
 				return volume.Caps{}, err
 			}

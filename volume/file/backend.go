@@ -21,6 +21,7 @@ type Config struct {
 	Unique   bool         // each volume is a btrfs subvolume or a ZFS dataset of its own
 	Shared   bool         // other servers use the pool at the same time
 	Tool     *qemu.Tool   // nil: the pool keeps raw volumes and ISO images only
+	Opener   *qemu.Opener // nil: volumes in qcow2 format can't be opened
 	ServerID string       // named in .ignore files, for people
 	Log      *slog.Logger // nil: nothing is logged
 
@@ -41,6 +42,7 @@ type Backend struct {
 	maker maker
 	locks locks
 	bases bases
+	disks disks
 
 	stages sync.Map // the volumes that are being made, by id
 }

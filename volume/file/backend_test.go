@@ -318,13 +318,3 @@ func TestWithoutATool(t *testing.T) {
 		s.Discard()
 	}
 }
-
-func TestOpenQCOW2(t *testing.T) {
-	b := openPool(t, Config{Dir: t.TempDir(), Tool: newTool(t)})
-	id, m := create(t, b, meta(volume.QCOW2, 1<<20), volume.Content{})
-	locked(t, b, id, func(h volume.Held) {
-		if _, err := h.Open(t.Context(), m, false); !fault.Is(err, fault.UnsupportedFormat) {
-			t.Errorf("opening qcow2: %v", err)
-		}
-	})
-}

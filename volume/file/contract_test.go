@@ -78,20 +78,31 @@ func tool(t testing.TB) *qemu.Tool {
 	return tool
 }
 
+// opener returns an Opener whose qemu-storage-daemon is there.
+func opener(t testing.TB) *qemu.Opener {
+	t.Helper()
+	need.Program(t, "qemu-storage-daemon")
+	opener, err := qemu.NewOpener(qemu.OpenerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opener
+}
+
 func TestContract(t *testing.T) {
-	cfg := file.Config{Tool: tool(t)}
+	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
 	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) })
 }
 
 // TestContractOfShared has every Backend look for volumes that another may have made.
 func TestContractOfShared(t *testing.T) {
-	cfg := file.Config{Tool: tool(t), Shared: true}
+	cfg := file.Config{Tool: tool(t), Opener: opener(t), Shared: true}
 	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) })
 }
 
 // TestContractOfFailing proves that the wrapper whose calls fail is the Backend as long as none does.
 func TestContractOfFailing(t *testing.T) {
-	cfg := file.Config{Tool: tool(t)}
+	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
 	volumetest.Run(t, func(t testing.TB) volumetest.Storage {
 		s := storage(t, t.TempDir(), cfg)
 		plain := s.Open
@@ -207,7 +218,7 @@ func callAll(ctx context.Context, b volume.Backend, id volume.ID) error {
 }
 
 func TestFaults(t *testing.T) {
-	cfg := file.Config{Tool: tool(t)}
+	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
 	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) })
 }
 

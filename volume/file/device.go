@@ -13,13 +13,13 @@ import (
 	"elstore/volume/fault"
 )
 
-// Open opens the image of a raw volume.
+// Open opens the image.
 func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.Device, error) {
 	if err := h.ready(ctx); err != nil {
 		return nil, err
 	}
-	if m.Format != volume.Raw && m.Format != volume.ISO {
-		return nil, fault.Errorf(fault.UnsupportedFormat, "a volume of format %s can't be opened: convert it to raw", m.Format)
+	if m.Format == volume.QCOW2 {
+		return h.openDisk(ctx, m, readonly)
 	}
 	f, err := h.d.open(dataName(m.Format), !readonly)
 	if err != nil {
@@ -30,13 +30,7 @@ func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.D
 		f.Close() //nolint:errcheck,gosec // nothing was written
 		return nil, fault.FromOS("open the image", err)
 	}
-	lock := h.lock // the device outlives h
-	h.b.locks.use(h.id)
-	h.b.locks.join(lock, nil)
-	d := &device{f: f, id: h.id, readonly: readonly, release: once(func() {
-		h.b.locks.part(lock)
-		h.b.locks.leave(h.id, lock)
-	})}
+	d := &device{f: f, id: h.id, readonly: readonly, release: h.share()}
 	d.size.Store(info.Size())
 	return d, nil
 }

@@ -32,7 +32,7 @@ func TestContractOnFileSystems(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			dir, cfg := need.FS(t, tt.kind), file.Config{Tool: tool(t), Unique: tt.unique}
+			dir, cfg := need.FS(t, tt.kind), file.Config{Tool: tool(t), Opener: opener(t), Unique: tt.unique}
 			make := func(t testing.TB) volumetest.Storage { return storage(t, dir, cfg) }
 			volumetest.Run(t, make)
 			if tt.unique { // where other system calls make and remove a volume

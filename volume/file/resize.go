@@ -30,7 +30,17 @@ func (b *Backend) setSizeOf(ctx context.Context, d *dir, name string, m volume.M
 	return d.fsync(f)
 }
 
+// resizeQCOW2 gives a qcow2 image another size, through its daemon if it is open.
 func (b *Backend) resizeQCOW2(ctx context.Context, d *dir, name string, o qemu.ResizeOptions, lock *os.File) error {
+	if open := b.disks.get(qemuFile(d, name, qemu.QCOW2).Path); open != nil {
+		if o.Preallocation != "" && o.Preallocation != qemu.PreallocOff {
+			return fault.Errorf(fault.VolumeInUse, "the volume is in use, and one in qcow2 format can be preallocated only while it is not")
+		}
+		if err := d.step.ask("block_resize", name); err != nil {
+			return err
+		}
+		return open.Resize(ctx, o.Size)
+	}
 	tool, err := b.tool()
 	if err != nil {
 		return err

@@ -128,10 +128,18 @@ func testLock(t *testing.T, s suite) {
 }
 
 func testDevice(t *testing.T, s suite) {
+	for _, f := range s.pool(t).Caps().Formats {
+		if f != volume.ISO {
+			t.Run(string(f), func(t *testing.T) { testDeviceOf(t, s, f) })
+		}
+	}
+}
+
+func testDeviceOf(t *testing.T, s suite, f volume.Format) {
 	p := s.pool(t)
 	ctx := t.Context()
 	const size = 4 * mib
-	id, m := p.create(meta(volume.Raw, size), empty)
+	id, m := p.create(meta(f, size), empty)
 	open := func(readonly bool) volume.Device {
 		t.Helper()
 		var d volume.Device
