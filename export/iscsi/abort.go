@@ -1,7 +1,6 @@
 package iscsi
 
 import (
-	"slices"
 	"sync/atomic"
 
 	"elstore/export/scsi"
@@ -75,7 +74,7 @@ func (t *task) releaseUnlessHeld() {
 	}
 }
 
-// matchTag makes a match for a list of tags.
-func matchTag(tags ...uint32) func(*task) bool {
-	return func(t *task) bool { return slices.Contains(tags, t.itt) }
+// matchTag matches the task with that tag.
+func matchTag(tag uint32) func(*task) bool {
+	return func(t *task) bool { return t.itt == tag }
 }

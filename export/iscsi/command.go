@@ -48,17 +48,48 @@ func (s *session) command(p *pdu.PDU) (taken bool) {
 	} else {
 		t.plan = s.nexus.Unit().Plan(&t.cmd.CDB)
 	}
-	t.cmd.Expected = t.expected
+	t.cmd.Expected = t.room()
+	t.open, t.firstEnd = !c.Final, min(t.expected, int64(s.result.Params.FirstBurstLength))
+	unasked := int64(len(p.Data))
 	if t.write {
 		t.want = min(t.expected, t.plan.Out)
-		if t.read && t.plan.In > 0 {
-			t.cmd.Expected = t.bidi
+		if t.open {
+			unasked = t.firstEnd
 		}
 	}
+	if !s.accept(t, min(unasked, t.want)) {
+		return true
+	}
 	t.store(p)
-	t.open, t.firstEnd = !c.Final, min(t.expected, int64(s.result.Params.FirstBurstLength))
 	s.settle(t)
 	return true
+}
+
+// accept charges what comes unasked with a task, or ends it with TASK SET FULL: initiators send it again.
+func (s *session) accept(t *task, unasked int64) bool {
+	if unasked == 0 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.charge(t, unasked) {
+		return true
+	}
+	t.status, t.cmd.Transfer = scsi.StatusTaskSetFull, 0
+	s.finishLocked(t)
+	return false
+}
+
+// room is how many bytes the initiator has, or has room for, in the direction in which the command moves data:
+// none where it said the other one.
+func (t *task) room() int64 {
+	switch {
+	case t.plan.In > 0:
+		return t.inRoom()
+	case t.plan.Out > 0 && !t.write:
+		return 0
+	}
+	return t.expected
 }
 
 // add makes a task one of the session's. s.mu is held.
@@ -74,7 +105,7 @@ func (s *session) add(t *task) {
 	}
 }
 
-// room is how many bytes of data the initiator has room for.
+// inRoom is how many bytes of data the initiator has room for.
 func (t *task) inRoom() int64 {
 	switch {
 	case !t.read:

@@ -13,6 +13,7 @@ import (
 type conn struct {
 	server *Server
 	net    net.Conn
+	life   life
 
 	mu     sync.Mutex
 	reason error         // why it was killed
@@ -57,7 +58,7 @@ func (c *conn) closing() <-chan struct{} {
 func (c *conn) run() {
 	defer c.server.forget(c)
 	_ = c.net.SetDeadline(time.Now().Add(c.server.cfg.LoginTimeout))
-	reader, writer := pdu.NewReader(pdu.Lazy(c.net)), pdu.NewWriter(c.net)
+	reader, writer := pdu.NewReader(c.life.watch(pdu.Lazy(c.net))), pdu.NewWriter(c.net)
 	defer reader.Close()
 	defer writer.Discard()
 	s, err := c.login(reader, writer)

@@ -63,7 +63,7 @@ func (t *task) take() {
 	t.status = t.cmd.Status
 	t.sense = nil
 	if sense := t.cmd.Sense(); len(sense) > 0 {
-		t.sense = pdu.AppendSense(t.room[:0], sense)
+		t.sense = pdu.AppendSense(t.senseRoom[:0], sense)
 	}
 }
 
@@ -72,7 +72,7 @@ func (t *task) condemn() {
 	sense := [18]byte{0: 0x70, 2: byte(scsi.AbortedCommand), 7: 10, 12: byte(t.condition >> 8), 13: byte(t.condition)}
 	t.status, t.length, t.cmd.Transfer = scsi.StatusCheckCondition, 0, 0
 	t.cmd.Expected = t.expected
-	t.sense = pdu.AppendSense(t.room[:0], sense[:])
+	t.sense = pdu.AppendSense(t.senseRoom[:0], sense[:])
 }
 
 // finish ends a task that the caller has: its answer goes into the queue, unless it was aborted.
@@ -93,6 +93,9 @@ func (s *session) finishLocked(t *task) {
 		t.status, t.sense, t.length, t.cmd.Transfer = scsi.StatusTaskAborted, nil, 0, 0
 	case t.condition != 0:
 		t.condemn()
+	}
+	if t.in == nil { // else it is held until it was sent
+		s.ungrant(t)
 	}
 	s.postLocked(message{task: t, credit: !t.immediate})
 	s.release(t)

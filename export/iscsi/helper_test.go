@@ -175,12 +175,24 @@ type peer struct {
 	exp     pdu.SN
 }
 
-func newPeer(t testing.TB, conn net.Conn) *peer {
+func newPeer(t testing.TB, conn net.Conn) *peer { return newSlowPeer(t, conn, 4096) }
+
+// newSlowPeer reads no further than so many PDUs ahead of what the test asked for.
+func newSlowPeer(t testing.TB, conn net.Conn, ahead int) *peer {
 	p := &peer{
 		t: t, conn: conn, isid: pdu.ISID{0x00, 0x02, 0x3d, 0x01}, name: initiatorName,
-		keys: map[string]string{}, got: make(chan reply, 4096), ended: make(chan struct{}), cmdSN: 100,
+		keys: map[string]string{}, got: make(chan reply, ahead), ended: make(chan struct{}), cmdSN: 100,
 	}
-	t.Cleanup(func() { conn.Close(); <-p.ended })
+	t.Cleanup(func() {
+		conn.Close()
+		for {
+			select {
+			case <-p.got:
+			case <-p.ended:
+				return
+			}
+		}
+	})
 	go p.gather()
 	return p
 }

@@ -69,7 +69,7 @@ func (s *Server) isClosed() bool {
 // Take serves a connection that was accepted elsewhere. It returns at once. The connection is closed where the
 // server is closed or has too many.
 func (s *Server) Take(nc net.Conn) {
-	c := &conn{server: s, net: nc}
+	c := &conn{server: s, net: nc, life: life{started: time.Now()}}
 	s.mu.Lock()
 	if s.closed || len(s.conns) >= s.cfg.MaxConnections {
 		s.mu.Unlock()

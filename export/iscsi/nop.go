@@ -97,13 +97,9 @@ func (s *session) probe(timeout time.Duration, stop <-chan struct{}) (alive bool
 	return true
 }
 
-// noteReceived notes that the initiator lives.
-func (s *session) noteReceived() { s.received.Store(int64(time.Since(s.started))) }
-
 // keepAlive begins to look after the initiator.
 func (s *session) keepAlive() {
-	s.noteReceived()
-	s.flushed.Store(s.received.Load())
+	s.conn.life.note()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
@@ -120,11 +116,11 @@ func (s *session) lookAfter() {
 		return
 	}
 	cfg := &s.server.cfg
-	last := s.received.Load()
+	last := s.conn.life.last.Load()
 	if s.sending {
 		last = max(last, s.flushed.Load())
 	}
-	silent := time.Since(s.started) - time.Duration(last)
+	silent := time.Since(s.conn.life.started) - time.Duration(last)
 	switch {
 	case silent < cfg.IdleTimeout:
 		s.pings.due = false

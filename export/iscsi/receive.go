@@ -17,7 +17,6 @@ func (s *session) read() error {
 		if err != nil {
 			return err
 		}
-		s.noteReceived()
 		if err := s.handle(p); err != nil {
 			return err
 		}
@@ -53,8 +52,10 @@ func (s *session) handle(p *pdu.PDU) error {
 		s.pong(h.TargetTransferTag())
 		return nil
 	case h.Immediate():
-		_, err := s.deliver(p)
-		return err
+		if _, err := s.deliver(p); err != nil {
+			return err
+		}
+		return s.catchUp() // it may have plugged a gap
 	}
 	sn, expected := h.CmdSN(), s.expected()
 	switch {

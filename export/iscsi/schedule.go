@@ -33,7 +33,7 @@ func (s *session) settle(t *task) {
 	if t.open || t.condition != 0 || t.aborted != notAborted {
 		return
 	}
-	if t.grant > 0 {
+	if t.reserved > 0 {
 		s.solicit(t)
 		return
 	}
@@ -103,7 +103,7 @@ func (s *session) launch(t *task) {
 // so there is always one that ends and lets others go on. s.mu is held.
 func (s *session) reserve(t *task) bool {
 	n := t.need()
-	if t.grant > 0 || n == 0 {
+	if t.reserved > 0 || n == 0 {
 		return true
 	}
 	total := s.server.granted.Add(n)
@@ -112,18 +112,36 @@ func (s *session) reserve(t *task) bool {
 		return false
 	}
 	s.granted += n
-	t.grant = n
+	t.reserved = n
+	return true
+}
+
+// charge notes what comes unasked with a write: it is there before it could be refused. False says that all
+// sessions together hold too much, and this one something already: the command has to come again later. s.mu
+// is held.
+func (s *session) charge(t *task, n int64) bool {
+	if n == 0 {
+		return true
+	}
+	total := s.server.granted.Add(n)
+	if total > s.server.cfg.ServerBytes && s.charged+s.granted > 0 {
+		s.server.granted.Add(-n)
+		return false
+	}
+	s.charged += n
+	t.charged = n
 	return true
 }
 
 // ungrant gives back what a task was granted. s.mu is held.
 func (s *session) ungrant(t *task) {
-	if t.grant == 0 {
+	if t.reserved+t.charged == 0 {
 		return
 	}
-	s.server.granted.Add(-t.grant)
-	s.granted -= t.grant
-	t.grant = 0
+	s.server.granted.Add(-t.reserved - t.charged)
+	s.granted -= t.reserved
+	s.charged -= t.charged
+	t.reserved, t.charged = 0, 0
 	for s.pending.len() > 0 && !s.closed && s.reserve(s.pending.peek()) {
 		s.launch(s.pending.pop())
 	}

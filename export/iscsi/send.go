@@ -21,9 +21,8 @@ type message struct {
 }
 
 const (
-	// inLine is how many bytes of answers the reader sends itself. Where there is more it may be that the
-	// initiator has to read first, and it may not do that before it has written.
-	inLine = 64 << 10
+	// inLine is how many bytes of answers the reader tries to send itself.
+	inLine = 256 << 10
 	// maxQueue and maxWeight bound what a peer can have us queue without reading any of it. Answers of tasks
 	// are bounded by their grants.
 	maxQueue  = 1024
@@ -67,22 +66,21 @@ func (s *session) heavy() bool {
 	return s.load > inLine || s.weight > inLine
 }
 
-// flush is the reader's: what is queued is sent, by the reader itself where it is little.
+// flush is the reader's: what is queued is sent, by the reader itself as far as that takes no waiting.
 func (s *session) flush() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case s.sending || len(s.queue) == 0:
 	case s.load+s.weight <= inLine:
-		s.mu.Unlock()
-		s.sender()
-		return
+		s.sending = true
+		s.pump((*session).tryWrite)
 	default:
 		s.sendLater()
 	}
 	for (len(s.queue) > maxQueue || s.weight > maxWeight) && !s.closed && s.conn.why() == nil {
 		s.eased.Wait()
 	}
-	s.mu.Unlock()
 }
 
 // sender sends all that is queued, unless somebody is at it.
@@ -93,27 +91,70 @@ func (s *session) sender() {
 		return
 	}
 	s.sending = true
+	s.pump((*session).write)
+}
+
+// sendRest goes on where the reader would have had to wait.
+func (s *session) sendRest() {
+	defer s.running.Done()
+	s.flushWriter()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent(s.late)
+	s.late = nil
+	s.pump((*session).write)
+}
+
+// pump sends what is queued until nothing is, or write returns false: a goroutine has to go on then. The caller
+// has set sending. s.mu is held, but while it writes.
+func (s *session) pump(write func(s *session, batch []message) bool) {
 	for len(s.queue) > 0 {
 		batch := s.queue
 		s.queue, s.spare = s.spare[:0], nil
 		s.weight, s.load = 0, 0
 		s.mu.Unlock()
-		s.write(batch)
+		done := write(s, batch)
 		s.mu.Lock()
-		for i := range batch {
-			if t := batch[i].task; t != nil {
-				s.recycle(t)
-			}
+		if !done && !s.closed {
+			s.late = batch
+			s.running.Add(1)
+			go s.rest()
+			return
 		}
-		clear(batch)
-		s.spare = batch[:0]
-		s.eased.Broadcast()
+		s.sent(batch)
 	}
 	s.sending = false
 }
 
+// sent is called when a batch has left, or never will. s.mu is held.
+func (s *session) sent(batch []message) {
+	for i := range batch {
+		if t := batch[i].task; t != nil {
+			s.recycle(t)
+		}
+	}
+	clear(batch)
+	s.spare = batch[:0]
+	s.eased.Broadcast()
+}
+
 // write encodes messages and writes them.
-func (s *session) write(batch []message) {
+func (s *session) write(batch []message) bool {
+	s.encode(batch)
+	s.flushWriter()
+	return true
+}
+
+// tryWrite encodes messages and writes them if that takes no waiting.
+func (s *session) tryWrite(batch []message) (done bool) {
+	s.encode(batch)
+	done, err := s.writer.TryFlush()
+	s.wrote(err)
+	return done
+}
+
+// encode makes PDUs of messages. It writes where they are many.
+func (s *session) encode(batch []message) {
 	for i := range batch {
 		m := &batch[i]
 		if m.credit {
@@ -139,15 +180,16 @@ func (s *session) write(batch []message) {
 			s.kill(errLoggedOut)
 		}
 	}
-	s.flushWriter()
 }
 
-func (s *session) flushWriter() {
-	if err := s.writer.Flush(); err != nil {
+func (s *session) flushWriter() { s.wrote(s.writer.Flush()) }
+
+func (s *session) wrote(err error) {
+	if err != nil {
 		s.kill(err)
 		return
 	}
-	s.flushed.Store(int64(time.Since(s.started)))
+	s.flushed.Store(int64(time.Since(s.conn.life.started)))
 }
 
 // numbers are the serial numbers of what is sent next; with status it takes a StatSN.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"elstore/export/iscsi/login"
 	"elstore/export/iscsi/pdu"
@@ -27,6 +26,7 @@ type session struct {
 	result     login.Result
 	tsih       uint16
 	gone       chan struct{} // closed when nothing is left of it
+	rest       func()        // s.sendRest, the same
 	work       func()        // s.worker: a method value is allocated, and go with a call too
 	send       func()        // s.sender, as a goroutine that ending waits for
 
@@ -37,9 +37,7 @@ type session struct {
 	early  []early // commands beyond a gap, by CmdSN
 
 	expCmdSN, maxCmdSN atomic.Uint32 // changed by the reader, and by the sender
-	received           atomic.Int64  // when something came last, in nanoseconds since start
-	flushed            atomic.Int64  // when the sender got something off last
-	started            time.Time
+	flushed            atomic.Int64  // when the sender got something off last, in nanoseconds of conn.life
 
 	// sender
 	writer  *pdu.Writer
@@ -53,6 +51,7 @@ type session struct {
 	sending bool
 	queue   []message
 	spare   []message  // what the sender had last
+	late    []message  // what the reader could not send without waiting
 	weight  int        // bytes that messages of the queue hold, but for those of tasks
 	load    int        // bytes that the answers of tasks in the queue have
 	eased   *sync.Cond // the queue got shorter
@@ -63,7 +62,8 @@ type session struct {
 	ordered    int // tasks with the attribute ORDERED
 	immediates int // tasks that came as immediate commands
 	workers    int
-	granted    int64 // bytes
+	granted    int64 // bytes that tasks have reserved
+	charged    int64 // bytes that came unasked
 	pending    taskQueue
 	blocked    taskQueue
 	ready      taskQueue
@@ -74,11 +74,11 @@ type session struct {
 func newSession(c *conn, r login.Result) *session {
 	s := &session{
 		server: c.server, conn: c, result: r, gone: make(chan struct{}), tasks: make(map[uint32]*task),
-		started: time.Now(),
 		sending: true, // nobody sends before the login is over
 	}
 	s.eased = sync.NewCond(&s.mu)
 	s.work = s.worker
+	s.rest = s.sendRest
 	s.send = func() {
 		defer s.running.Done()
 		s.sender()

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"elstore/export/iscsi/login"
 	"elstore/export/iscsi/pdu"
 )
 
@@ -183,21 +182,6 @@ func TestFencing(t *testing.T) {
 	}
 	if again := s.disk.landed(); again != landed {
 		t.Error("a write landed after the fence had returned")
-	}
-}
-
-func TestCHAP(t *testing.T) {
-	s := newStage(t)
-	a := s.attach(AttachmentConfig{CHAPName: "vm-1", Secret: login.NewSecret("correct horse battery")})
-	if _, err := s.target.Attach(AttachmentConfig{CHAPName: "vm-1", Secret: login.NewSecret("x")}); !errors.Is(err, ErrExists) {
-		t.Errorf("the same CHAP name again: %v", err)
-	}
-	p := newPeer(t, s.pipe())
-	if got := p.tryLogin(); got != pdu.AuthenticationFailure {
-		t.Errorf("a login without CHAP ended with %v", got)
-	}
-	if len(a.Sessions()) != 0 {
-		t.Error("there is a session")
 	}
 }
 

@@ -41,11 +41,12 @@ type task struct {
 	seq       uint64 // order of arrival
 	ctx       abortable
 
-	state   taskState
-	aborted abortKind
-	waiters []*waiter
-	next    *task // in the list of free ones
-	grant   int64 // bytes that it was granted
+	state    taskState
+	aborted  abortKind
+	waiters  []*waiter
+	next     *task // in the list of free ones
+	reserved int64 // bytes that it was granted
+	charged  int64 // bytes that came, or may come, unasked
 
 	// data of a write
 	want      int64 // bytes of it that the command can use
@@ -64,11 +65,11 @@ type task struct {
 	ownUsed   int
 
 	// the answer
-	in     *pdu.Buffer
-	length int // bytes of in
-	status scsi.Status
-	sense  []byte // with SenseLength
-	room   [258]byte
+	in        *pdu.Buffer
+	length    int // bytes of in
+	status    scsi.Status
+	sense     []byte // with SenseLength
+	senseRoom [258]byte
 }
 
 // abortable is a context of a task that costs nothing until somebody waits for its end.

@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"elstore/export/iscsi/pdu"
@@ -29,10 +30,8 @@ func (s *session) taskMgmt(p *pdu.PDU) (taken bool) {
 	case pdu.AbortTask:
 		s.abortTask(&r)
 	case pdu.AbortTaskSet, pdu.ClearTaskSet: // the same: each nexus has a task set of its own (TST)
-		s.manage(&r, func(w *waiter) bool {
-			s.abort(w, earlier(&r), abortDraining)
-			return true
-		}, nil)
+		s.plugAll(r.CmdSN)
+		s.manage(&r, func(w *waiter) { s.abort(w, earlier(&r), abortDraining) }, nil)
 	case pdu.LogicalUnitReset, pdu.TargetWarmReset, pdu.TargetColdReset:
 		if s.attachment.cfg.ReadOnly {
 			s.respond(&r, pdu.FunctionNotAuthorized) // who may not write may not undo what writers rely on
@@ -75,10 +74,7 @@ func (s *session) abortTask(r *pdu.TaskMgmt) {
 		s.respond(r, pdu.FunctionComplete)
 		return
 	}
-	s.manage(r, func(w *waiter) bool {
-		s.abort(w, matchTag(r.ReferencedTaskTag), abortQuietly)
-		return true
-	}, nil)
+	s.manage(r, func(w *waiter) { s.abort(w, matchTag(r.ReferencedTaskTag), abortQuietly) }, nil)
 }
 
 // plug has a command count as received that has not come.
@@ -93,11 +89,27 @@ func (s *session) plug(sn pdu.SN) {
 	s.keep(early{sn: sn, plugged: true})
 }
 
+// plugAll has all the commands count as received that came, or should have come, before a task management
+// function that aborts them.
+func (s *session) plugAll(before pdu.SN) {
+	missing := before.Since(s.expected())
+	if missing <= 0 || !(before-1).In(s.expected(), pdu.SN(s.maxCmdSN.Load())) {
+		return
+	}
+	for len(s.early) > 0 && s.early[0].sn.Less(before) {
+		s.early[0].buf.Release()
+		s.early = slices.Delete(s.early, 0, 1)
+	}
+	s.maxCmdSN.Add(uint32(missing))
+	s.expCmdSN.Add(uint32(missing))
+}
+
 // reset is LOGICAL UNIT RESET and the two resets of the target, whose one unit it is.
 func (s *session) reset(r *pdu.TaskMgmt) {
 	unit := s.nexus.Unit()
 	cold := r.Function == pdu.TargetColdReset
-	s.manage(r, func(w *waiter) bool {
+	s.plugAll(r.CmdSN)
+	s.manage(r, func(w *waiter) {
 		s.abort(w, earlier(r), abortDraining)
 		for _, other := range s.server.sessionsOf(unit) {
 			if other != s {
@@ -107,7 +119,6 @@ func (s *session) reset(r *pdu.TaskMgmt) {
 				other.mu.Unlock()
 			}
 		}
-		return true
 	}, func() {
 		unit.Reset(nil) // SAM-5 section 6.3.3: every nexus gets a unit attention, that of the asker too
 		if !cold {
@@ -122,7 +133,7 @@ func (s *session) reset(r *pdu.TaskMgmt) {
 }
 
 // manage aborts tasks and answers once they are gone. What follows is done before the answer.
-func (s *session) manage(r *pdu.TaskMgmt, abort func(w *waiter) bool, follow func()) {
+func (s *session) manage(r *pdu.TaskMgmt, abort func(w *waiter), follow func()) {
 	w := newWaiter()
 	abort(w)
 	request := *r
