@@ -224,7 +224,7 @@ func TestFaults(t *testing.T) {
 
 // TestInPlace has volumes that can't be renamed.
 func TestInPlace(t *testing.T) {
-	cfg := file.Config{Tool: tool(t)}.InPlace()
+	cfg := file.Config{Tool: tool(t), Opener: opener(t)}.InPlace()
 	make := func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) }
 	volumetest.Run(t, make)
 	volumetest.Faults(t, make, "create", "import as overlay", "clone", "trash", "restore", "purge", "purge from the bin", "purge an overlay")

@@ -54,7 +54,7 @@ func TestContractOnTmpfs(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	cfg := file.Config{Tool: tool(t)}
+	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
 	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return storage(t, dir, cfg) })
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // pss returns the bytes of memory of a process, its share of what it shares with others counted only.
@@ -86,8 +87,8 @@ func TestManyDevices(t *testing.T) {
 	if n := files(); n > open {
 		t.Errorf("%d files were open before, %d after", open, n)
 	}
-	for range 1000 { // those that have nothing left to do but to return
-		runtime.Gosched()
+	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		<-time.After(time.Millisecond) // some have nothing left to do but to return
 	}
 	if n := runtime.NumGoroutine(); n > goroutines {
 		t.Errorf("%d goroutines before, %d after", goroutines, n)
