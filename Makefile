@@ -57,7 +57,8 @@ format: need-go ## format the code, and let go fix bring it up to date
 	$(TOOL) gofumpt -w $(CODE)
 
 bench: need-go ## measure, and print a table: what, ours, the peer, the ratio
-	@.ci/setup test
+	@.ci/setup bench
+	@$(MAKE) build
 	go run ./test/bench
 
 fuzz: need-go ## fuzz every parser, each for FUZZTIME (20s)

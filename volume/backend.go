@@ -24,7 +24,8 @@ type Backend interface {
 	// pool and its bin, in any order, one call at a time. It is called before anything else, once, and again when the pool comes back.
 	// What another live process is working on is left alone. A yield that returns an error ends it.
 	Scan(ctx context.Context, yield func(Found) error) error
-	// List returns the ids of the complete volumes that stand in the pool now (not of those in the bin): cheap.
+	// List returns the ids of what stands in the pool now under a volume's name, not in the bin. It is cheap: whether it really
+	// is a volume, Load tells.
 	List(ctx context.Context) ([]ID, error)
 	// Load reads one volume that stands in the pool. os.ErrNotExist is in the error's chain if it does not.
 	Load(ctx context.Context, id ID) (Found, error)
@@ -111,8 +112,8 @@ type Held interface {
 	Load(ctx context.Context) (Found, error)
 	// SetMeta replaces the attributes. Format, Size and Base must be as they were.
 	SetMeta(ctx context.Context, m Meta) error
-	// Resize makes the image size bytes long: grows it, or with shrink cuts it. Never while it is open, but for a raw
-	// image that grows.
+	// Resize makes the image size bytes long: grows it, or with shrink cuts it. While it is open it only grows, and
+	// its Device knows nothing of that until Grow.
 	Resize(ctx context.Context, m Meta, size int64, shrink bool, p Prealloc) (Meta, error)
 	// Convert changes the image's format. Never while it is open.
 	Convert(ctx context.Context, m Meta, to Format, p Progress) (Meta, error)

@@ -89,8 +89,8 @@ func (s *Service) cloneHeld(ctx context.Context, h *handle, n NewVolume, p Progr
 	}
 	w := n.want()
 	w.Write = need
-	fill := func(ctx context.Context, _ *attached, st Stage) (Meta, error) {
-		return st.Fill(ctx, n.Meta, Content{From: &img, Alg: n.Meta.Alg, Progress: p})
+	fill := func(ctx context.Context, mk *making) (Meta, error) {
+		return mk.stage.Fill(ctx, n.Meta, Content{From: &img, Alg: n.Meta.Alg, Progress: p})
 	}
 	if n.Pool == "" && h.at.backend.Caps().Reflink {
 		// Beside its source the clone takes no room and no time; elsewhere only where there is no room.

@@ -28,7 +28,11 @@ func (s *Service) Convert(ctx context.Context, id ID, by Who, to Format, p Progr
 		if err := s.unused(h, fault.VolumeInUse, "it can't be converted"); err != nil {
 			return err
 		}
-		return s.rewrite(ctx, h, EventConverted, func() (Meta, error) { return h.Convert(ctx, m, to, p) })
+		need, err := s.copyRoom(h)
+		if err != nil {
+			return err
+		}
+		return s.rewrite(ctx, h, EventConverted, need, func() (Meta, error) { return h.Convert(ctx, m, to, p) })
 	})
 }
 
@@ -44,13 +48,17 @@ func (s *Service) Compact(ctx context.Context, id ID, by Who, p Progress) error 
 		if err := s.unused(h, fault.VolumeInUse, "it can't be compacted"); err != nil {
 			return err
 		}
-		return s.rewrite(ctx, h, EventReplaced, func() (Meta, error) { return h.Compact(ctx, h.found.Meta, p) })
+		need, err := s.copyRoom(h)
+		if err != nil {
+			return err
+		}
+		return s.rewrite(ctx, h, EventReplaced, need, func() (Meta, error) { return h.Compact(ctx, h.found.Meta, p) })
 	})
 }
 
-// rewrite makes room for a second copy of the image while fn makes it the volume's image.
-func (s *Service) rewrite(ctx context.Context, h *handle, event string, fn func() (Meta, error)) error {
-	return s.withCopyRoom(ctx, h, func() error {
+// rewrite makes room for the need bytes of another image while fn makes it the volume's image.
+func (s *Service) rewrite(ctx context.Context, h *handle, event string, need int64, fn func() (Meta, error)) error {
+	return s.withRoom(ctx, h, need, func() error {
 		m, err := fn()
 		if err != nil {
 			return s.reread(ctx, h, err)
@@ -61,12 +69,8 @@ func (s *Service) rewrite(ctx context.Context, h *handle, event string, fn func(
 	})
 }
 
-// withCopyRoom reserves room for a copy of the image while fn makes it.
-func (s *Service) withCopyRoom(ctx context.Context, h *handle, fn func() error) error {
-	need, err := s.copyRoom(h)
-	if err != nil {
-		return err
-	}
+// withRoom reserves room for need bytes while fn writes them.
+func (s *Service) withRoom(ctx context.Context, h *handle, need int64, fn func() error) error {
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{Pool: h.at.pool.Name(), Size: h.found.Meta.Size, Write: need, Format: h.found.Meta.Format}}, s.emptyOldest)
 	if err != nil {
 		return err

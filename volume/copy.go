@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -44,7 +45,7 @@ func copyChunks(ctx context.Context, w io.Writer, r io.Reader, copied func(int64
 		n, err := io.CopyN(w, r, chunk)
 		done += n
 		copied(done)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return done, nil
 		}
 		if err != nil {

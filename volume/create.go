@@ -7,7 +7,7 @@ import (
 	"elstore/volume/fault"
 )
 
-// New says what volume is to be made.
+// NewVolume says what volume is to be made.
 type NewVolume struct {
 	ID       ID     // zero: a random one. One that is there already, of the same creator, is returned as it is
 	Meta     Meta   // Size is the virtual size in bytes; 0 only where content from outside has one
@@ -18,8 +18,8 @@ type NewVolume struct {
 // metadataRoom is what a new volume writes beside its data, in bytes: directory, meta.json, a qcow2's first tables.
 const metadataRoom = 256 << 10
 
-// check refuses what can't be a volume. Pure.
-func (n *NewVolume) check() error {
+// Check refuses what can't be a volume, a size of 0 excepted. Pure. Every call that makes volumes checks too.
+func (n *NewVolume) Check() error {
 	m := &n.Meta
 	if err := CheckName(m.Name); err != nil {
 		return err
@@ -32,7 +32,7 @@ func (n *NewVolume) check() error {
 	case m.Size < 0 || m.Size > MaxSize || m.Size%SectorSize != 0:
 		return fault.Errorf(fault.BadRequest, "size %d is not a multiple of %d bytes from %d to %d", m.Size, SectorSize, SectorSize, int64(MaxSize))
 	}
-	return nil
+	return checkExtra(m.Extra)
 }
 
 // want is the room that an empty volume needs.
@@ -51,11 +51,11 @@ func (s *Service) Create(ctx context.Context, n NewVolume, p Progress) (Volume, 
 	if n.Meta.Size == 0 {
 		return Volume{}, fault.Errorf(fault.BadRequest, "size 0 is not allowed: a volume has at least %d bytes", SectorSize)
 	}
-	if err := n.check(); err != nil {
+	if err := n.Check(); err != nil {
 		return Volume{}, err
 	}
-	return s.make(ctx, &n, n.want(), func(ctx context.Context, _ *attached, st Stage) (Meta, error) {
-		return st.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc, Progress: p})
+	return s.make(ctx, &n, n.want(), func(ctx context.Context, mk *making) (Meta, error) {
+		return mk.stage.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc, Progress: p})
 	})
 }
 
@@ -73,8 +73,16 @@ func (s *Service) CanCreateAll(ctx context.Context, list []NewVolume) (bool, err
 	return s.cfg.Pools.Fit(ctx, wants)
 }
 
+// making is a new volume before it is in its place.
+type making struct {
+	at    *attached
+	stage Stage
+	rooms []Reservation // what it takes: the first is for the volume, others for bytes that the content turned out to need
+	bytes []int64       // of each, what counts once the volume is there
+}
+
 // filler makes a new volume's content in its stage.
-type filler func(ctx context.Context, at *attached, st Stage) (Meta, error)
+type filler func(ctx context.Context, mk *making) (Meta, error)
 
 // make is the way of every new volume: room, stage, content, commit, index.
 func (s *Service) make(ctx context.Context, n *NewVolume, w Want, fill filler) (Volume, error) {
@@ -93,17 +101,19 @@ func (s *Service) make(ctx context.Context, n *NewVolume, w Want, fill filler) (
 	if err != nil {
 		return Volume{}, err
 	}
-	defer rooms[0].Release()
-	at, err := s.attachedPool(rooms[0].Pool())
+	defer rooms[0].Release() // again with mk, which is allowed
+	ctx, at, leave, err := s.enter(ctx, rooms[0].Pool())
 	if err != nil {
 		return Volume{}, err
 	}
-	st, m, err := s.stage(ctx, at, n, fill)
+	defer leave()
+	mk := &making{at: at, rooms: rooms, bytes: []int64{w.Bytes}}
+	m, err := s.stage(ctx, mk, n, fill)
+	defer mk.discard()
 	if err != nil {
 		return Volume{}, err
 	}
-	defer st.Discard()
-	if err := s.commit(ctx, at, n.ID, st, m, rooms[0]); err != nil {
+	if err := s.commit(ctx, n.ID, mk, m); err != nil {
 		return Volume{}, err
 	}
 	return s.Get(ctx, n.ID, nil)
@@ -125,52 +135,48 @@ func (s *Service) already(ctx context.Context, n *NewVolume) (Volume, bool, erro
 	return v, err == nil, err
 }
 
-func (s *Service) attachedPool(name string) (*attached, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	at := s.pools[name]
-	if at == nil || at.gone {
-		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s is not there now", name)
+// stage makes the content of a new volume beside its place. The caller discards mk, whatever comes of it.
+func (s *Service) stage(ctx context.Context, mk *making, n *NewVolume, fill filler) (m Meta, err error) {
+	if mk.stage, err = mk.at.backend.Stage(ctx, n.ID); err != nil {
+		return Meta{}, s.unwell(mk.at, err)
 	}
-	return at, nil
+	m, err = fill(ctx, mk)
+	return m, s.unwell(mk.at, err)
 }
 
-// stage makes the content of a new volume beside its place. The caller discards or commits it.
-func (s *Service) stage(ctx context.Context, at *attached, n *NewVolume, fill filler) (Stage, Meta, error) {
-	st, err := at.backend.Stage(ctx, n.ID)
-	if err != nil {
-		return nil, Meta{}, s.unwell(at, err)
+// discard removes what was made, and gives back its room, unless it was committed.
+func (mk *making) discard() {
+	if mk.stage != nil {
+		mk.stage.Discard()
+		mk.at.pool.SetBase(mk.at.backend.BaseBytes())
 	}
-	m, err := fill(ctx, at, st)
-	if err != nil {
-		st.Discard()
-		at.pool.SetBase(at.backend.BaseBytes())
-		return nil, Meta{}, s.unwell(at, err)
+	for _, r := range mk.rooms {
+		r.Release()
 	}
-	return st, m, nil
 }
 
 // commit puts a staged volume in its place and into the index.
-func (s *Service) commit(ctx context.Context, at *attached, id ID, st Stage, m Meta, room Reservation) error {
+func (s *Service) commit(ctx context.Context, id ID, mk *making, m Meta) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if err := st.Commit(ctx, m); err != nil {
-		return s.unwell(at, err)
+	if err := mk.stage.Commit(ctx, m); err != nil {
+		return s.unwell(mk.at, err)
 	}
-	room.Keep(1, m.Size)
-	at.pool.SetBase(at.backend.BaseBytes())
+	for i, r := range mk.rooms {
+		r.Keep(1-min(i, 1), mk.bytes[i])
+	}
 	f := Found{ID: id, Meta: m, Changed: now()}
 	s.mu.Lock()
-	s.index.put(&entry{id: id, pool: at}, f)
+	s.index.put(&entry{id: id, pool: mk.at}, f)
 	s.mu.Unlock()
-	s.publish(EventCreated, at, f)
+	s.publish(EventCreated, mk.at, f)
 	return nil
 }
 
 // unwell tells the pool of a failure that is its storage's.
 func (s *Service) unwell(at *attached, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	if k := fault.KindOf(err); k == fault.Unavailable || k == fault.Internal {

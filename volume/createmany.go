@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"slices"
 
 	"elstore/volume/durable"
@@ -27,7 +28,7 @@ func (s *Service) CreateMany(ctx context.Context, list []NewVolume) ([]Volume, e
 		if n.Meta.Size == 0 {
 			return nil, fault.Errorf(fault.BadRequest, "size 0 is not allowed: a volume has at least %d bytes", SectorSize)
 		}
-		if err := n.check(); err != nil {
+		if err := n.Check(); err != nil {
 			return nil, err
 		}
 		if n.ID.IsZero() {
@@ -88,29 +89,41 @@ func (s *Service) alreadyAll(ctx context.Context, list []NewVolume) ([]Volume, b
 	case 0:
 		return nil, false, nil
 	case len(list):
+		found := map[string][]ID{}
+		for i := range there {
+			found[there[i].Pool] = append(found[there[i].Pool], there[i].ID)
+		}
+		if err := s.strikeAll(found); err != nil {
+			return nil, false, err
+		}
 		return there, true, nil
 	}
 	return nil, false, fault.Errorf(fault.VolumeExists, "some of the volumes are there already")
 }
 
 func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reservation) (_ []Volume, err error) {
-	places := make([]*attached, len(list))
-	stages := make([]Stage, len(list))
+	set := make([]*making, len(list))
 	metas := make([]Meta, len(list))
 	journal := setJournal{Volumes: map[string][]ID{}}
 	for i := range list {
 		n := &list[i]
-		if places[i], err = s.attachedPool(rooms[i].Pool()); err != nil {
+		inPool, at, leave, err := s.enter(ctx, rooms[i].Pool())
+		if err != nil {
 			return nil, err
 		}
-		stages[i], metas[i], err = s.stage(ctx, places[i], n, func(ctx context.Context, _ *attached, st Stage) (Meta, error) {
-			return st.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc})
+		defer leave()
+		set[i] = &making{at: at, rooms: rooms[i : i+1], bytes: []int64{n.Meta.Size}}
+		defer set[i].discard()
+		metas[i], err = s.stage(inPool, set[i], n, func(ctx context.Context, mk *making) (Meta, error) {
+			return mk.stage.Fill(ctx, n.Meta, Content{Prealloc: n.Prealloc})
 		})
 		if err != nil {
 			return nil, err
 		}
-		defer stages[i].Discard()
 		journal.Volumes[rooms[i].Pool()] = append(journal.Volumes[rooms[i].Pool()], n.ID)
+	}
+	if err := s.strikeAll(journal.Volumes); err != nil {
+		return nil, err
 	}
 	name, err := s.writeSet(journal)
 	if err != nil {
@@ -118,7 +131,7 @@ func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reserva
 	}
 	made := 0
 	for made < len(list) {
-		if err = s.commit(ctx, places[made], list[made].ID, stages[made], metas[made], rooms[made]); err != nil {
+		if err = s.commit(ctx, list[made].ID, set[made], metas[made]); err != nil {
 			break
 		}
 		made++
@@ -130,7 +143,7 @@ func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reserva
 	if err != nil {
 		undone := true
 		for i := range made {
-			undone = s.unmake(context.WithoutCancel(ctx), places[i], list[i].ID) && undone
+			undone = s.unmake(context.WithoutCancel(ctx), set[i].at, list[i].ID) && undone
 		}
 		if undone {
 			_ = s.dropSet(name)
@@ -150,13 +163,13 @@ func (s *Service) makeSet(ctx context.Context, list []NewVolume, rooms []Reserva
 func (s *Service) unmake(ctx context.Context, at *attached, id ID) bool {
 	err := purge(ctx, at.backend, id)
 	if err != nil {
-		s.cfg.Log.Error("volume of a failed set stays until the next start", "volume", id, "error", err)
+		s.cfg.Log.Error("volume of a failed set stays until the next start", slog.Any("volume", id), slog.Any("error", err))
 	}
 	s.mu.RLock()
 	e := s.index.all[id]
 	s.mu.RUnlock()
 	if e != nil {
-		s.remove(e)
+		at.pool.Account(s.remove(e))
 		s.publish(EventPurged, at, e.found)
 	}
 	return err == nil
@@ -194,63 +207,102 @@ func (s *Service) dropSet(name string) error {
 	if name == "" {
 		return nil
 	}
+	s.sets.Lock() // who changes it at this moment must not bring it back
+	defer s.sets.Unlock()
 	return fault.New(fault.StateUnavailable, "journal", durable.Remove(s.cfg.State, name))
 }
 
 // rollBackSets removes from a pool, and from found, the volumes of sets that were never acknowledged. The journal of a set stays
 // until its volumes in every pool are gone.
 func (s *Service) rollBackSets(ctx context.Context, pool string, b Backend, found []Found) ([]Found, error) {
-	if s.cfg.State == nil {
-		return found, nil
-	}
-	names, err := fs.Glob(s.cfg.State.FS(), setDir+"/*.json")
+	names, err := s.setNames()
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		data, err := s.cfg.State.ReadFile(name)
-		var journal setJournal
-		if err == nil {
-			err = json.Unmarshal(data, &journal)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // another pool's turn removed it
-		}
+		journal, err := s.readSet(name)
 		if err != nil {
-			return nil, fault.New(fault.StateUnavailable, "journal "+name, err)
+			return nil, err
 		}
 		ids := journal.Volumes[pool]
+		if len(ids) == 0 {
+			continue // the set may be in the making in other pools
+		}
 		for _, id := range ids {
 			if err := purge(ctx, b, id); err != nil {
 				return nil, err
 			}
 		}
 		found = slices.DeleteFunc(found, func(f Found) bool { return slices.Contains(ids, f.ID) })
-		if err := s.leaveSet(name, pool); err != nil {
+		if err := s.strike(name, map[string][]ID{pool: ids}); err != nil {
 			return nil, err
 		}
 	}
 	return found, nil
 }
 
-// leaveSet takes a pool out of a set's journal, and removes it with the last.
-func (s *Service) leaveSet(name, pool string) error {
-	s.sets.Lock() // pools are added at the same time
-	defer s.sets.Unlock()
-	data, err := s.cfg.State.ReadFile(name)
+// strikeAll takes volumes, by pool, out of all journals: an earlier try with the same ids may have failed and left its
+// own behind, and must not take away what this one makes.
+func (s *Service) strikeAll(volumes map[string][]ID) error {
+	names, err := s.setNames()
 	if err != nil {
-		return fault.New(fault.StateUnavailable, "journal", err)
+		return err
 	}
-	var journal setJournal
-	if err := json.Unmarshal(data, &journal); err != nil {
-		return fault.New(fault.StateUnavailable, "journal", err)
+	for _, name := range names {
+		if err := s.strike(name, volumes); err != nil {
+			return err
+		}
 	}
-	delete(journal.Volumes, pool)
-	if len(journal.Volumes) == 0 {
-		return s.dropSet(name)
+	return nil
+}
+
+// strike takes volumes, by pool, out of a set's journal, and removes it with the last. One that is gone stays so.
+func (s *Service) strike(name string, volumes map[string][]ID) error {
+	s.sets.Lock()
+	defer s.sets.Unlock()
+	journal, err := s.readSet(name)
+	if err != nil || len(journal.Volumes) == 0 {
+		return err
 	}
-	if data, err = json.Marshal(journal); err != nil {
+	changed := false
+	for pool, ids := range volumes {
+		there := journal.Volumes[pool]
+		left := slices.DeleteFunc(slices.Clone(there), func(id ID) bool { return slices.Contains(ids, id) })
+		changed = changed || len(left) < len(there)
+		if journal.Volumes[pool] = left; len(left) == 0 {
+			delete(journal.Volumes, pool)
+		}
+	}
+	switch {
+	case !changed:
+		return nil
+	case len(journal.Volumes) == 0:
+		return fault.New(fault.StateUnavailable, "journal", durable.Remove(s.cfg.State, name))
+	}
+	data, err := json.Marshal(journal)
+	if err != nil {
 		return err
 	}
 	return fault.New(fault.StateUnavailable, "journal", durable.WriteFile(s.cfg.State, name, data, 0o600))
+}
+
+// setNames lists the journals that there are.
+func (s *Service) setNames() ([]string, error) {
+	if s.cfg.State == nil {
+		return nil, nil
+	}
+	names, err := fs.Glob(s.cfg.State.FS(), setDir+"/*.json")
+	return names, fault.New(fault.StateUnavailable, "journals", err)
+}
+
+// readSet reads a journal. One that is gone names no volumes.
+func (s *Service) readSet(name string) (journal setJournal, err error) {
+	data, err := s.cfg.State.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return setJournal{}, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &journal)
+	}
+	return journal, fault.New(fault.StateUnavailable, "journal "+name, err)
 }

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"elstore/volume/fault"
@@ -33,7 +34,7 @@ func (s *Service) Destroy(ctx context.Context, id ID, by Who, purge bool) error 
 		if err := h.Trash(ctx, f.Trashed); err != nil {
 			return err
 		}
-		s.replace(h.entry, f)
+		h.at.pool.Account(s.replace(h.entry, f))
 		s.publish(EventTrashed, h.at, f)
 		return nil
 	})
@@ -54,7 +55,7 @@ func (s *Service) Restore(ctx context.Context, id ID, by Who) (Volume, error) {
 		}
 		f := h.found
 		f.Trashed = time.Time{}
-		s.replace(h.entry, f)
+		h.at.pool.Account(s.replace(h.entry, f))
 		s.publish(EventRestored, h.at, f)
 		return nil
 	})
@@ -86,7 +87,7 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	}, -1)
 }
 
-// Run sweeps the bins every interval until ctx ends.
+// Run rechecks what can't be used and sweeps the bins, every interval until ctx ends.
 func (s *Service) Run(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -95,10 +96,13 @@ func (s *Service) Run(ctx context.Context, interval time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			if n := s.Recheck(ctx); n > 0 {
+				s.cfg.Log.Info("volumes can be used again", slog.Int("volumes", n))
+			}
 			if n, err := s.Sweep(ctx); err != nil {
-				s.cfg.Log.Warn("bin not swept", "error", err)
+				s.cfg.Log.Warn("bin not swept", slog.Any("error", err))
 			} else if n > 0 {
-				s.cfg.Log.Info("bin swept", "volumes", n)
+				s.cfg.Log.Info("bin swept", slog.Int("volumes", n))
 			}
 		}
 	}
@@ -140,7 +144,8 @@ func (s *Service) purge(ctx context.Context, h *handle) error {
 	if err := h.Purge(ctx); err != nil {
 		return err
 	}
-	s.remove(h.entry)
+	h.at.pool.Account(s.remove(h.entry))
+	h.at.pool.SetBase(h.at.backend.BaseBytes())
 	s.publish(EventPurged, h.at, h.found)
 	return nil
 }

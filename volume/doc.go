@@ -13,7 +13,7 @@
 //
 //  1. the volume's key in Service.locks (one operation at a time per volume and process). An operation on
 //     two volumes (clone) takes the source's only: the new volume's id is nobody else's yet;
-//  2. the volume's lock between processes, Backend.Lock (a flock, see DESIGN.md);
+//  2. the volume's lock between processes, Backend.Lock (a flock that children inherit);
 //  3. room in a pool, Pools.Reserve (its critical section is inside; nothing is held on return but numbers);
 //  4. Service.mu, for the index, held for memory work only: never across a system call;
 //  5. the gate of an opened volume, to hold its requests back for a moment.

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"elstore/volume/fault"
@@ -39,18 +40,22 @@ func (s *Service) Download(ctx context.Context, id ID, by Who, format Format, p 
 	closed := make(chan struct{})
 	// The operation lasts as long as the download where nothing else protects what is read.
 	go func() {
-		ready <- s.operate(context.WithoutCancel(ctx), id, nil, Operation{Purpose: "download"}, func(opCtx context.Context, h *handle) error {
-			opCtx, cancel := context.WithCancelCause(opCtx)
+		ready <- s.operate(context.WithoutCancel(ctx), id, nil, Operation{Purpose: "download"}, func(pool context.Context, h *handle) error {
+			opening, cancel := context.WithCancelCause(pool)
 			stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-			locked, err := s.openDownload(opCtx, h, d, p)
+			locked, err := s.openDownload(opening, h, d, p)
 			stop()
 			cancel(nil)
 			if err != nil || !locked {
 				return err
 			}
 			ready <- nil
-			<-closed
-			return nil
+			select {
+			case <-closed:
+				return nil
+			case <-pool.Done(): // the pool goes, and must not wait for a client that reads at leisure
+				return d.File.Close()
+			}
 		})
 	}()
 	if err := <-ready; err != nil {
@@ -78,10 +83,13 @@ func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Pr
 	case o != nil:
 		return false, fault.Errorf(fault.VolumeInUse, "volume %s is used by %s, and can be downloaded only as %s now", h.found.ID, o.names(), m.Format)
 	case d.Format != m.Format || m.Base != "":
-		err = s.withCopyRoom(ctx, h, func() error {
-			img, d.release, err = h.Export(ctx, m, d.Format, p)
-			return err
-		})
+		var need int64
+		if need, err = s.copyRoom(h); err == nil {
+			err = s.withRoom(ctx, h, need, func() error {
+				img, d.release, err = h.Export(ctx, m, d.Format, p)
+				return err
+			})
+		}
 	case h.at.backend.Caps().Reflink:
 		img, d.release, err = h.Snapshot(ctx, m)
 	default:
@@ -97,7 +105,7 @@ func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Pr
 			d.Size = info.Size()
 			return locked, nil
 		}
-		d.File.Close()
+		err = errors.Join(err, d.File.Close())
 	}
 	d.release()
 	return false, fault.FromOS("open image", err)

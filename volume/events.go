@@ -46,6 +46,7 @@ type Events struct {
 	sequence int64          // of the last event
 	ring     [history]Event // the last ones, by Sequence modulo history
 	subs     map[*Subscription]struct{}
+	ended    bool
 }
 
 // NewEvents starts counting after start, which must be more than any revision handed out before.
@@ -56,8 +57,9 @@ func NewEvents(start int64) *Events {
 // Subscription receives events until it is closed, or until its reader is so slow that events would be lost:
 // then C is closed and the reader has to read all state anew.
 type Subscription struct {
-	C    <-chan Event
-	Lost bool // events after the one that was asked for are forgotten: read all state anew
+	C     <-chan Event
+	Lost  bool  // events after the one that was asked for are forgotten: read all state anew
+	Since int64 // the sequence after which C's events begin
 
 	c      chan Event
 	events *Events
@@ -69,15 +71,19 @@ func (ev *Events) Subscribe(since int64) *Subscription {
 	ev.mu.Lock()
 	defer ev.mu.Unlock()
 	c := make(chan Event, history+64)
-	sub := &Subscription{C: c, c: c, events: ev}
+	sub := &Subscription{C: c, c: c, events: ev, Since: ev.sequence}
 	if since > 0 && since != ev.sequence {
 		oldest := max(ev.first, ev.sequence-history+1)
 		sub.Lost = since+1 < oldest || since > ev.sequence
-		for n := max(oldest, since+1); n <= ev.sequence; n++ {
+		sub.Since = min(max(oldest-1, since), ev.sequence)
+		for n := sub.Since + 1; n <= ev.sequence; n++ {
 			c <- ev.ring[n%history]
 		}
 	}
 	ev.subs[sub] = struct{}{}
+	if ev.ended {
+		ev.end(sub)
+	}
 	return sub
 }
 
@@ -86,6 +92,16 @@ func (s *Subscription) Close() {
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
 	s.events.end(s)
+}
+
+// End ends all subscriptions, those to come too: the server stops.
+func (ev *Events) End() {
+	ev.mu.Lock()
+	defer ev.mu.Unlock()
+	ev.ended = true
+	for s := range ev.subs {
+		ev.end(s)
+	}
 }
 
 func (ev *Events) end(s *Subscription) {

@@ -21,7 +21,7 @@ type Fetcher interface {
 type Inspector interface {
 	// Inspect tells the format and the virtual size of the image in f, or refuses it with ImageRefused: a
 	// format other than the one said ("" is any), a backing file, an external data file, encryption, damage, unknown features.
-	Inspect(f *os.File, format string) (Image, error)
+	Inspect(ctx context.Context, f *os.File, format string) (Image, error)
 }
 
 // Source is where an image from outside comes from: exactly one of Path, URL and Body.
@@ -39,7 +39,7 @@ type Source struct {
 // Import makes a volume of an image from outside. Without a size the volume gets the image's. It is in its place when it
 // is whole, inspected and its checksum right; until then nothing of it is to be seen.
 func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progress) (Volume, error) {
-	if err := n.check(); err != nil {
+	if err := n.Check(); err != nil {
 		return Volume{}, err
 	}
 	if s.cfg.Inspect == nil {
@@ -58,52 +58,82 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 	defer data.close()
 	// Only the arrival is known yet; what the image itself needs is reserved when it has been seen.
 	w := Want{Pool: n.Pool, Volumes: 1, Size: n.Meta.Size, Bytes: n.Meta.Size, Write: max(data.length, 0) + metadataRoom, Format: n.Meta.Format}
-	return s.make(ctx, &n, w, func(ctx context.Context, at *attached, st Stage) (Meta, error) {
-		f, err := st.Incoming()
+	return s.make(ctx, &n, w, func(ctx context.Context, mk *making) (Meta, error) {
+		f, err := mk.stage.Incoming()
 		if err != nil {
 			return Meta{}, err
 		}
 		defer f.Close()
 		steps := newSteps(p, 2)
-		if err := data.into(ctx, f, steps.next()); err != nil {
+		if err := s.arrive(ctx, mk.at, data, f, steps.next()); err != nil {
 			return Meta{}, err
 		}
+		mk.rooms[0].Wrote()
 		if err := src.Checksum.verify(ctx, f); err != nil {
 			return Meta{}, err
 		}
-		img, err := s.cfg.Inspect.Inspect(f, src.Format)
+		img, err := s.cfg.Inspect.Inspect(ctx, f, src.Format)
 		if err != nil {
 			return Meta{}, err
 		}
-		return s.adopt(ctx, at, st, n, img, src.Overlay, steps.next())
+		return s.adopt(ctx, mk, n, img, src.Overlay, steps.next())
+	})
+}
+
+// roomStep is how much arrives between two looks at the file system's free space, in bytes.
+const roomStep = 64 << 20
+
+// arrive takes in data whose length nobody vouches for, and stops it before it eats the room that the pool keeps free.
+func (s *Service) arrive(ctx context.Context, at *attached, data arrival, f *os.File, p Progress) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	next := max(data.length, 0) + roomStep // what was announced is reserved
+	return data.into(ctx, f, func(done, total int64) {
+		if p != nil {
+			p(done, max(done, total))
+		}
+		if done < next {
+			return
+		}
+		next = done + roomStep
+		rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{Pool: at.pool.Name(), Write: roomStep}}, nil)
+		if err != nil {
+			stop(err)
+			return
+		}
+		rooms[0].Release()
 	})
 }
 
 // adopt makes a stage's content of an image that has arrived and was found good.
-func (s *Service) adopt(ctx context.Context, at *attached, st Stage, n NewVolume, img Image, overlay bool, p Progress) (Meta, error) {
+func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image, overlay bool, p Progress) (Meta, error) {
 	img.Owned = true
-	grown := n.Meta.Size
+	reserved := n.Meta.Size
 	img.Size = (img.Size + SectorSize - 1) / SectorSize * SectorSize
 	switch {
 	case n.Meta.Size == 0:
-		n.Meta.Size, grown = img.Size, 0
+		n.Meta.Size = img.Size
 	case n.Meta.Size < img.Size:
 		return Meta{}, fault.Errorf(fault.VolumeDimensionNotUpdatable,
 			"the image has %d bytes and doesn't fit into %d; leave size out or make it larger", img.Size, n.Meta.Size)
 	}
+	bytes := n.Meta.Size - reserved
+	base := int64(0) // of a base image, which counts by itself as soon as it is there
+	if overlay {
+		base = img.OnDisk
+	}
+	write := int64(metadataRoom)
+	if moved := img.Format == string(n.Meta.Format) || overlay && img.Format == string(Raw); !moved {
+		write += img.OnDisk // what has the right format already is moved into its place
+	}
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
-		Pool: at.pool.Name(), Size: n.Meta.Size, Bytes: n.Meta.Size - grown, Write: img.OnDisk + metadataRoom, Format: n.Meta.Format,
+		Pool: mk.at.pool.Name(), Size: n.Meta.Size, Bytes: bytes + base, Write: write, Format: n.Meta.Format,
 	}}, s.emptyOldest)
 	if err != nil {
 		return Meta{}, err
 	}
-	defer rooms[0].Release()
-	m, err := st.Fill(ctx, n.Meta, Content{From: &img, Overlay: overlay, Alg: n.Meta.Alg, Progress: p})
-	if err != nil {
-		return Meta{}, err
-	}
-	at.pool.SetBase(at.backend.BaseBytes())
-	return m, nil
+	mk.rooms, mk.bytes = append(mk.rooms, rooms[0]), append(mk.bytes, bytes)
+	return mk.stage.Fill(ctx, n.Meta, Content{From: &img, Overlay: overlay, Alg: n.Meta.Alg, Progress: p})
 }
 
 // arrival is data on its way in.
@@ -129,7 +159,7 @@ func (s *Service) openSource(src Source) (arrival, error) {
 		if err != nil {
 			return arrival{}, err
 		}
-		return arrival{length: size, close: func() { f.Close() }, into: func(ctx context.Context, to *os.File, p Progress) error {
+		return arrival{length: size, close: func() { _ = f.Close() }, into: func(ctx context.Context, to *os.File, p Progress) error {
 			return copyInto(ctx, to, f, size, p)
 		}}, nil
 	case src.Body != nil:
@@ -145,6 +175,9 @@ func (s *Service) openSource(src Source) (arrival, error) {
 func (s *Service) openImport(path string) (*os.File, int64, error) {
 	forbidden := func(why string) error {
 		return fault.Errorf(fault.FetchForbidden, "path %.200q %s; allowed are regular files under %q", path, why, s.cfg.ImportDirs)
+	}
+	if len(s.cfg.ImportDirs) == 0 {
+		return nil, 0, fault.Errorf(fault.FetchForbidden, "this server imports no files: its configuration (import-dir) allows no directory")
 	}
 	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
 		return nil, 0, forbidden("is not absolute")
@@ -168,7 +201,7 @@ func (s *Service) openImport(path string) (*os.File, int64, error) {
 			return nil, 0, forbidden("can't be opened")
 		}
 		if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
-			f.Close()
+			_ = f.Close()
 			return nil, 0, forbidden("is not a regular file")
 		}
 		return f, info.Size(), nil

@@ -3,6 +3,8 @@ package volume
 import (
 	"maps"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/tidwall/btree"
 )
@@ -14,7 +16,18 @@ type entry struct {
 	found  Found // replaced whole
 	op     string
 	opened *opened
+
+	state atomic.Pointer[stated] // what the storage last said for a list; not guarded
 }
+
+// stated is what the storage said of a volume's image at some time.
+type stated struct {
+	Stat
+	at time.Time
+}
+
+// owned reports whether it is known whose the volume is: a damaged meta.json doesn't say.
+func (e *entry) owned() bool { return e.found.Problem == nil || !e.found.Meta.Creator.IsZero() }
 
 // index finds volumes by id, and what a client may see in the order of ids. Guarded by Service.mu.
 type index struct {
@@ -42,7 +55,11 @@ func newTree() *btree.BTreeG[*entry] {
 func (x *index) put(e *entry, found Found) {
 	x.drop(e)
 	e.found = found
+	e.state.Store(nil)
 	x.all[e.id] = e
+	if found.Trashed.IsZero() {
+		e.pool.standing++
+	}
 	switch {
 	case !found.Trashed.IsZero():
 		x.bin[e.id] = e
@@ -65,6 +82,9 @@ func (x *index) drop(e *entry) {
 		return
 	}
 	delete(x.all, e.id)
+	if e.found.Trashed.IsZero() {
+		e.pool.standing--
+	}
 	delete(x.bin, e.id)
 	x.public.Delete(e)
 	if tree := x.private[e.found.Meta.Creator]; tree != nil {
@@ -73,6 +93,15 @@ func (x *index) drop(e *entry) {
 			delete(x.private, e.found.Meta.Creator)
 		}
 	}
+}
+
+// seen returns how many volumes client may see.
+func (x *index) seen(client Client) int {
+	n := x.public.Len()
+	if own := x.private[client]; own != nil {
+		n += own.Len()
+	}
+	return n
 }
 
 // visible appends to page up to limit entries that client may see and keep accepts, from after (exclusive; nil is the

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -67,9 +69,10 @@ type Jobs struct {
 	stop  context.CancelCauseFunc
 	wg    sync.WaitGroup
 
-	mu   sync.Mutex
-	all  map[string]*job
-	ends []string // ids of ended jobs, the oldest first
+	mu       sync.Mutex
+	stopping bool
+	all      map[string]*job
+	ends     []string // ids of ended jobs, the oldest first
 }
 
 type job struct {
@@ -101,6 +104,16 @@ func NewJobs(cfg JobsConfig) (*Jobs, error) {
 // Start runs fn on a context that ends with Cancel or Stop. remember keeps the job across a restart: it is on disk when
 // Start returns.
 func (j *Jobs) Start(kind string, volumes []ID, owner Who, remember bool, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
+	return j.start(kind, volumes, owner, remember, j.slots, fn)
+}
+
+// Attend is Start for work that mostly waits for a client, such as an upload: it is never queued, and takes none of the
+// places of work that a slow client would hold from others.
+func (j *Jobs) Attend(kind string, volumes []ID, owner Who, remember bool, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
+	return j.start(kind, volumes, owner, remember, make(chan struct{}, 1), fn)
+}
+
+func (j *Jobs) start(kind string, volumes []ID, owner Who, remember bool, slots chan struct{}, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
 	ctx, cancel := context.WithCancelCause(j.base)
 	jb := &job{
 		Job:    Job{ID: strings.ToLower(rand.Text()), Kind: kind, State: Queued, Volumes: volumes, Owner: owner, Created: now()},
@@ -111,9 +124,10 @@ func (j *Jobs) Start(kind string, volumes []ID, owner Who, remember bool, fn fun
 		return Job{}, err
 	}
 	j.mu.Lock()
-	if j.base.Err() != nil {
+	if j.stopping {
 		j.mu.Unlock()
 		cancel(errStopping)
+		j.forget(jb)
 		return Job{}, errStopping
 	}
 	j.all[jb.ID] = jb
@@ -122,17 +136,24 @@ func (j *Jobs) Start(kind string, volumes []ID, owner Who, remember bool, fn fun
 	j.mu.Unlock()
 	go func() {
 		defer j.wg.Done()
-		result, err := j.run(ctx, jb, fn)
+		result, err := j.run(ctx, jb, slots, fn)
 		cancel(nil)
 		j.end(jb, result, err)
 	}()
 	return snapshot, nil
 }
 
-func (j *Jobs) run(ctx context.Context, jb *job, fn func(context.Context, Progress) (any, error)) (any, error) {
+func (j *Jobs) run(ctx context.Context, jb *job, slots chan struct{}, fn func(context.Context, Progress) (any, error)) (result any, err error) {
+	// A mistake of ours in one job must not take down the machines that the others serve.
+	defer func() {
+		if p := recover(); p != nil {
+			j.cfg.Log.Error("job panicked", slog.String("job", jb.ID), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
 	select {
-	case j.slots <- struct{}{}:
-		defer func() { <-j.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -140,7 +161,8 @@ func (j *Jobs) run(ctx context.Context, jb *job, fn func(context.Context, Progre
 	return fn(ctx, func(done, total int64) {
 		j.change(jb, func(x *Job) bool {
 			before := percent(x)
-			x.BytesDone, x.BytesTotal = max(done, x.BytesDone), total
+			// All is done when the work is committed and not before; end says so.
+			x.BytesDone, x.BytesTotal = max(min(done, total-1), x.BytesDone), total
 			return percent(x) != before
 		})
 	})
@@ -190,7 +212,7 @@ func (j *Jobs) end(jb *job, result any, err error) {
 	}
 	j.mu.Unlock()
 	if kerr := j.keep(jb); kerr != nil {
-		j.cfg.Log.Error("job's end not remembered", "job", jb.ID, "error", kerr)
+		j.cfg.Log.Error("job's end not remembered", slog.String("job", jb.ID), slog.Any("error", kerr))
 	}
 	for _, o := range old {
 		j.forget(o)
@@ -278,6 +300,7 @@ func (j *Jobs) Cancel(ctx context.Context, id string) (Job, error) {
 func (j *Jobs) Stop(ctx context.Context) {
 	finished := make(chan struct{})
 	j.mu.Lock()
+	j.stopping = true
 	idle := len(j.all) == len(j.ends)
 	j.mu.Unlock()
 	if !idle {
@@ -330,7 +353,7 @@ func (j *Jobs) load() error {
 			err = json.Unmarshal(data, &jb.Job)
 		}
 		if err != nil || jobDir+"/"+jb.ID+".json" != name {
-			j.cfg.Log.Warn("remembered job can't be read", "file", name, "error", err)
+			j.cfg.Log.Warn("remembered job can't be read", slog.String("file", name), slog.Any("error", err))
 			continue
 		}
 		if jb.Ended == nil {

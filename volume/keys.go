@@ -112,7 +112,7 @@ func (k *Keys) write(name string, r *remembered) error {
 	return fault.New(fault.StateUnavailable, "idempotency key", durable.WriteFile(k.state, name, data, 0o600))
 }
 
-// Sweep forgets the keys whose time is over, and returns how many.
+// Sweep forgets the keys whose time is over, and returns how many. One that fails doesn't keep the others.
 func (k *Keys) Sweep(ctx context.Context) (int, error) {
 	names, err := fs.Glob(k.state.FS(), keyDir+"/*.json")
 	if err != nil {
@@ -127,12 +127,14 @@ func (k *Keys) Sweep(ctx context.Context) (int, error) {
 		if !free {
 			continue
 		}
-		if r, err := k.read(name); err == nil && r != nil && time.Since(r.Created) >= keyLife {
-			if err := k.state.Remove(name); err == nil {
+		r, rerr := k.read(name)
+		if rerr == nil && r != nil && time.Since(r.Created) >= keyLife {
+			if rerr = k.state.Remove(name); rerr == nil {
 				swept++
 			}
 		}
+		err = errors.Join(err, rerr)
 		unlock()
 	}
-	return swept, nil
+	return swept, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
+	"sync"
 	"time"
 
 	"elstore/volume/fault"
@@ -21,7 +23,7 @@ func (s *Service) Get(_ context.Context, id ID, by Who) (Volume, error) {
 		s.mu.RUnlock()
 		return Volume{}, notFound(id)
 	}
-	v, at := s.record(e), e.pool
+	v := s.record(e)
 	s.mu.RUnlock()
 	if v.Problem != nil {
 		return Volume{}, v.Problem
@@ -29,7 +31,7 @@ func (s *Service) Get(_ context.Context, id ID, by Who) (Volume, error) {
 	if !v.Visible(by) {
 		return Volume{}, notFound(id)
 	}
-	return stat(v, at), nil
+	return stat(v, e), nil
 }
 
 // Has reports whether a volume stands in a pool, damaged or not.
@@ -52,7 +54,7 @@ type Query struct {
 }
 
 // Accessible returns the volumes that client may see, in the order of their ids: those that are not private,
-// and its own. Each is as it was at one moment, the list as a whole need not be. What an import or clone is
+// and its own. OnDisk and LastUpdated may be ten seconds old, unless the volume is in use; Get asks the storage. Each is as it was at one moment, the list as a whole need not be. What an import or clone is
 // still making is not listed, nor what lies in a bin.
 func (s *Service) Accessible(ctx context.Context, client Client, q Query) ([]Volume, error) {
 	var after *entry
@@ -62,8 +64,13 @@ func (s *Service) Accessible(ctx context.Context, client Client, q Query) ([]Vol
 	if q.Limit <= 0 {
 		q.Limit = int(^uint(0) >> 1)
 	}
-	var list []Volume
-	var places []*attached
+	s.mu.RLock()
+	room := min(s.index.seen(client), q.Limit) // growing step by step would copy a long list several times
+	s.mu.RUnlock()
+	if q.Keep != nil {
+		room = 0 // nobody knows how many it takes
+	}
+	list, entries := make([]Volume, 0, room), make([]*entry, 0, room)
 	for {
 		s.mu.RLock()
 		_, more := s.index.visible(nil, client, after, q.Limit-len(list), lookAtOnce, func(e *entry) bool {
@@ -71,7 +78,7 @@ func (s *Service) Accessible(ctx context.Context, client Client, q Query) ([]Vol
 			if q.Keep != nil && !q.Keep(&v) {
 				return false
 			}
-			list, places = append(list, v), append(places, e.pool)
+			list, entries = append(list, v), append(entries, e)
 			return true
 		})
 		s.mu.RUnlock()
@@ -83,9 +90,7 @@ func (s *Service) Accessible(ctx context.Context, client Client, q Query) ([]Vol
 		}
 		after = more
 	}
-	for i := range list {
-		list[i] = stat(list[i], places[i])
-	}
+	statAll(list, entries)
 	return list, nil
 }
 
@@ -127,22 +132,54 @@ func (s *Service) record(e *entry) Volume {
 	return v
 }
 
+// statLife is how long a list takes the storage's word for a volume that this server does not have open.
+const statLife = 10 * time.Second
+
+// statAll adds what changes without us to a list of entries' records. Most of the time of a long list would go into asking the
+// storage, so its answers are kept for a while, and what is asked is shared among the processors.
+func statAll(list []Volume, entries []*entry) {
+	var ask []int
+	fresh := time.Now().Add(-statLife)
+	for i, e := range entries {
+		if st := e.state.Load(); st != nil && st.at.After(fresh) && len(list[i].Exports) == 0 {
+			list[i].take(st.Stat)
+		} else {
+			ask = append(ask, i)
+		}
+	}
+	const share = 256
+	var work sync.WaitGroup
+	for part := range slices.Chunk(ask, share) {
+		work.Go(func() {
+			for _, i := range part {
+				list[i] = stat(list[i], entries[i])
+			}
+		})
+	}
+	work.Wait()
+}
+
 // stat adds what changes without us. A volume that can't be asked keeps what was known.
-func stat(v Volume, at *attached) Volume {
+func stat(v Volume, e *entry) Volume {
 	if !v.Available {
 		return v
 	}
-	st, err := at.backend.Stat(v.ID, v.Meta)
+	st, err := e.pool.backend.Stat(v.ID, v.Meta)
 	switch {
 	case err == nil:
-		v.OnDisk = st.OnDisk
-		if st.Modified.After(v.LastUpdated) {
-			v.LastUpdated = st.Modified
-		}
+		v.take(st)
+		e.state.Store(&stated{st, time.Now()})
 	case !errors.Is(err, fs.ErrNotExist): // it is being destroyed or converted at this moment
-		at.pool.Unwell(fault.FromOS("stat volume", err))
+		e.pool.pool.Unwell(fault.FromOS("stat volume", err))
 	}
 	return v
+}
+
+func (v *Volume) take(st Stat) {
+	v.OnDisk, v.Modified = st.OnDisk, st.Modified
+	if st.Modified.After(v.LastUpdated) {
+		v.LastUpdated = st.Modified
+	}
 }
 
 // now is the time as it is written down: UTC, without the clock that only this process knows.

@@ -35,7 +35,8 @@ func (o *opened) names() []string {
 type Opened struct {
 	Device
 	service *Service
-	id      ID
+	entry   *entry // may be out of the index: its pool went, or came back
+	opened  *opened
 	claim   *Claim
 }
 
@@ -75,7 +76,7 @@ func (s *Service) Open(ctx context.Context, id ID, c Claim) (*Opened, error) {
 		old.claims = append(old.claims, &c)
 		h.entry.opened = old
 		s.mu.Unlock()
-		o = &Opened{Device: old.device, service: s, id: id, claim: &c}
+		o = &Opened{Device: old.device, service: s, entry: h.entry, opened: old, claim: &c}
 		return nil
 	})
 	return o, err
@@ -84,23 +85,22 @@ func (s *Service) Open(ctx context.Context, id ID, c Claim) (*Opened, error) {
 // Close ends the claim, and closes the Device if it was the last. It waits for an operation on the volume to end.
 func (o *Opened) Close() error {
 	ctx := context.Background() // the claim must end whatever became of its user
-	unlock, err := o.service.locks.Lock(ctx, o.id)
+	unlock, err := o.service.locks.Lock(ctx, o.entry.id)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	s := o.service
 	s.mu.Lock()
-	e := s.index.all[o.id]
-	if e == nil || e.opened == nil || !slices.Contains(e.opened.claims, o.claim) {
+	dev := o.opened
+	if !slices.Contains(dev.claims, o.claim) {
 		s.mu.Unlock()
 		return nil // closed before
 	}
-	dev := e.opened
 	dev.claims = slices.DeleteFunc(dev.claims, func(c *Claim) bool { return c == o.claim })
 	last := len(dev.claims) == 0
 	if last {
-		e.opened = nil
+		o.entry.opened = nil
 	}
 	s.mu.Unlock()
 	if !last {

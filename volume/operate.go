@@ -31,6 +31,14 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 	if err != nil {
 		return err
 	}
+	ctx, at, leave, err := s.enter(ctx, e.pool.pool.Name())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if at != e.pool {
+		return fault.Errorf(fault.PoolUnavailable, "pool %s went and came back at this moment; try again", at.pool.Name())
+	}
 	s.mu.Lock()
 	e.op = op.Purpose
 	s.mu.Unlock()
@@ -50,7 +58,7 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 	if err != nil {
 		return s.lost(e, err)
 	}
-	s.replace(e, found)
+	e.pool.pool.Observe(s.replace(e, found))
 	// Whoever owned it when the index was read may not own it now that disk was.
 	if _, err := s.owned(id, by); err != nil {
 		return err
@@ -84,17 +92,32 @@ func (s *Service) lock(ctx context.Context, id ID) (func(), error) {
 	return nil, fault.Errorf(fault.VolumeAlreadyLocked, "volume %s is locked by %s; try again when that has ended", id, op)
 }
 
+// enter joins the operations that touch a pool: its backend stays open until leave, and the context ends when the pool goes.
+func (s *Service) enter(ctx context.Context, pool string) (_ context.Context, at *attached, leave func(), err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	at = s.pools[pool]
+	if at == nil {
+		return nil, nil, nil, fault.Errorf(fault.PoolNotFound, "no pool is named %.80q", pool)
+	}
+	if at.gone {
+		return nil, nil, nil, fault.Errorf(fault.PoolUnavailable, "pool %s is not there now", pool)
+	}
+	at.busy.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(at.life, func() { cancel(context.Cause(at.life)) })
+	return ctx, at, func() { stop(); cancel(nil); at.busy.Done() }, nil
+}
+
 // owned returns the entry of a volume that by may change.
 func (s *Service) owned(id ID, by Who) (*entry, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.index.all[id]
 	switch {
-	case e == nil, by != nil && e.found.Problem == nil && e.found.Meta.Private && e.found.Meta.Creator != *by:
+	case e == nil, by != nil && e.owned() && e.found.Meta.Private && e.found.Meta.Creator != *by:
 		return nil, notFound(id)
-	case e.pool.gone:
-		return nil, fault.Errorf(fault.PoolUnavailable, "pool %s of volume %s is not there now", e.pool.pool.Name(), id)
-	case by != nil && e.found.Problem == nil && e.found.Meta.Creator != *by:
+	case by != nil && e.owned() && e.found.Meta.Creator != *by:
 		return nil, fault.Errorf(fault.NotAllowed, "volume %s belongs to somebody else; only its owner may change it", id)
 	}
 	return e, nil
@@ -108,19 +131,25 @@ func (s *Service) lost(e *entry, err error) error {
 	s.mu.RLock()
 	old := e.found
 	s.mu.RUnlock()
-	s.remove(e)
+	e.pool.pool.Observe(s.remove(e))
 	s.publish(EventLost, e.pool, old)
 	return notFound(e.id)
 }
 
 // update records what an operation made of the volume, and tells everybody.
 func (s *Service) update(h *handle, kind string, m Meta) {
+	h.at.pool.Account(s.updated(h, kind, m))
+}
+
+// updated is update for who accounts for the change, which it returns, in another way.
+func (s *Service) updated(h *handle, kind string, m Meta) (change Usage) {
 	f := h.found
 	f.Meta = m
 	f.Changed = now()
 	h.found = f
-	s.replace(h.entry, f)
+	change = s.replace(h.entry, f)
 	s.publish(kind, h.at, f)
+	return change
 }
 
 // usable refuses volumes that are damaged or lie in the bin.

@@ -29,14 +29,17 @@ type Want struct {
 	Format  Format // a pool that can't keep it is not chosen
 }
 
-// Reservation is room that was taken and is not yet used. Its methods may be called once each, in any goroutine.
+// Reservation is room that was taken and is not yet used. Its methods may be called in any goroutine.
 type Reservation interface {
 	// Pool returns the name of the pool that was chosen.
 	Pool() string
 	// Keep turns the reservation into use: volumes and virtual bytes that count from now on, at most what was
 	// reserved. The bytes to write are free to others again, since the file system counts them itself now.
 	Keep(volumes int, bytes int64)
-	// Release gives back what was not kept. After Keep it does nothing, so that it can be deferred.
+	// Wrote frees the bytes to write for others, because they were written: the file system counts them itself now. The
+	// rest stays reserved. After Keep or Release, or a second time, it does nothing.
+	Wrote()
+	// Release gives back what was not kept. After Keep, or a second time, it does nothing, so that it can be deferred.
 	Release()
 }
 
@@ -56,6 +59,8 @@ type Pool interface {
 	Bin() (retention time.Duration, keep bool)
 	// Account changes the use that counts against the limits, outside of a reservation.
 	Account(change Usage)
+	// Observe is Account for what was found to have changed without us.
+	Observe(change Usage)
 	// SetBase tells the bytes of base images, which count against max-total-size too.
 	SetBase(bytes int64)
 	// Unwell tells that the storage failed under an operation, so that the pool is checked again soon.

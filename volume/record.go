@@ -17,6 +17,7 @@ type Volume struct {
 
 	OnDisk      int64     // bytes of storage taken
 	LastUpdated time.Time // when its image or attributes last changed
+	Modified    time.Time // when its image last changed; zero where the storage was not asked
 }
 
 // Visible reports whether client may see the volume at all. A nil client is somebody who did not say who they are.

@@ -27,7 +27,7 @@ func (s *Service) Resize(ctx context.Context, id ID, by Who, r ResizeRequest) er
 		case m.ReadOnly:
 			return fault.Errorf(fault.VolumeDimensionNotUpdatable, "volume %s is read-only; its size can't change", id)
 		case r.Size == m.Size:
-			return nil
+			return s.announce(ctx, h, m.Size) // where that failed the last time
 		case r.Size < m.Size && !r.Shrink:
 			return fault.Errorf(fault.VolumeDimensionNotShrinkable,
 				"volume %s has %d bytes, and %d would cut off what is behind; say \"shrink\": true if that is meant", id, m.Size, r.Size)
@@ -57,30 +57,25 @@ func (s *Service) grow(ctx context.Context, h *handle, r ResizeRequest) error {
 		return err
 	}
 	defer rooms[0].Release()
-	if o := s.inUse(h); o != nil {
-		if m.Format != Raw {
-			return fault.Errorf(fault.VolumeInUse, "volume %s is used by %s, and a %s volume grows only while it is not", h.found.ID, o.names(), m.Format)
-		}
-		release, err := o.device.hold(ctx)
-		if err != nil {
-			return err
-		}
-		defer release()
-	}
 	if m, err = h.Resize(ctx, m, r.Size, false, r.Prealloc); err != nil {
 		return s.reread(ctx, h, err)
 	}
-	// The index accounts for the growth itself, so the reservation is only given back.
-	s.update(h, EventResized, m)
-	return s.announce(h, m.Size)
+	rooms[0].Keep(0, s.updated(h, EventResized, m).Bytes)
+	return s.announce(ctx, h, m.Size)
 }
 
-// announce tells the Device of a volume in use and everybody who claims it that it grew.
-func (s *Service) announce(h *handle, size int64) error {
+// announce tells the Device of a volume in use and everybody who claims it that it grew, if they don't know. Only for that are
+// requests held back: what was added lies behind all of them.
+func (s *Service) announce(ctx context.Context, h *handle, size int64) error {
 	o := s.inUse(h)
-	if o == nil {
+	if o == nil || o.device.Size() == size {
 		return nil
 	}
+	release, err := o.device.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := o.device.Grow(size); err != nil {
 		return err
 	}
@@ -98,7 +93,7 @@ func (s *Service) announce(h *handle, size int64) error {
 // reread takes up what a failed operation left on disk, and returns its error.
 func (s *Service) reread(ctx context.Context, h *handle, err error) error {
 	if f, lerr := h.Load(context.WithoutCancel(ctx)); lerr == nil {
-		s.replace(h.entry, f)
+		h.at.pool.Account(s.replace(h.entry, f))
 	}
 	return s.unwell(h.at, err)
 }

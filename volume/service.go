@@ -44,6 +44,12 @@ type attached struct {
 	pool    Pool
 	backend Backend
 	gone    bool // guarded by Service.mu
+
+	standing int // volumes in the index that stand in the pool, not in its bin; guarded by Service.mu
+
+	life context.Context //nolint:containedctx // ends when the pool goes, and every operation on it with it
+	end  context.CancelCauseFunc
+	busy sync.WaitGroup // operations that touch it; joined under Service.mu, and not once it is gone
 }
 
 // New returns a Service without pools.
@@ -69,6 +75,7 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 		return err
 	}
 	at := &attached{pool: p, backend: b}
+	at.life, at.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.mu.Lock()
 	if old := s.pools[p.Name()]; old != nil && !old.gone {
 		s.mu.Unlock()
@@ -88,7 +95,7 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 	}
 	s.mu.Unlock()
 	for _, id := range doubles {
-		s.cfg.Log.Error("volume ignored: another pool holds the same id", "volume", id, "pool", p.Name())
+		s.cfg.Log.Error("volume ignored: another pool holds the same id", slog.Any("volume", id), slog.String("pool", p.Name()))
 	}
 	p.Account(use)
 	p.SetBase(b.BaseBytes())
@@ -97,13 +104,18 @@ func (s *Service) AddPool(ctx context.Context, p Pool, b Backend) error {
 }
 
 // RemovePool makes a pool's volumes unavailable, not forgotten: they stay in lists as they were last known.
-// Operations on them fail from now on; the caller closes the backend after those that run have ended.
+// Operations on them fail from now on, and those that run are cancelled and waited for, so that the caller can close the backend.
 func (s *Service) RemovePool(name string) {
 	s.mu.Lock()
-	if at := s.pools[name]; at != nil {
+	at := s.pools[name]
+	if at != nil {
 		at.gone = true
 	}
 	s.mu.Unlock()
+	if at != nil {
+		at.end(fault.Errorf(fault.PoolUnavailable, "pool %s went while this ran", name))
+		at.busy.Wait()
+	}
 	s.cfg.Events.Publish(Event{Type: EventPool, Pool: name})
 }
 
@@ -119,35 +131,16 @@ func (s *Service) forget(pool string) {
 // Refresh looks at what stands in a pool now, and takes up volumes that came and lets go of those that went
 // without us. It returns how many of each.
 func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err error) {
-	s.mu.RLock()
-	at := s.pools[pool]
-	gone := at == nil || at.gone
-	s.mu.RUnlock()
-	if gone {
-		return 0, 0, fault.Errorf(fault.PoolNotFound, "no pool is named %s, or it is not there now", pool)
+	ctx, at, leave, err := s.enter(ctx, pool)
+	if err != nil {
+		return 0, 0, err
 	}
+	defer leave()
 	ids, err := at.backend.List(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	there := make(map[ID]bool, len(ids))
-	for _, id := range ids {
-		there[id] = true
-	}
-	var odd []ID // those about which disk and index disagree
-	s.mu.RLock()
-	for _, id := range ids {
-		if e := s.index.all[id]; e == nil {
-			odd = append(odd, id)
-		}
-	}
-	for id, e := range s.index.all {
-		if e.pool == at && e.found.Trashed.IsZero() && !there[id] {
-			odd = append(odd, id)
-		}
-	}
-	s.mu.RUnlock()
-	for _, id := range odd {
+	for _, id := range s.differ(at, ids) {
 		delta, err := s.reconcile(ctx, at, id)
 		if err != nil {
 			return came, went, err
@@ -155,6 +148,34 @@ func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err
 		came, went = came+max(delta, 0), went-min(delta, 0)
 	}
 	return came, went, nil
+}
+
+// differ returns the volumes of which either the index or the pool's directory, which holds ids, does not know.
+func (s *Service) differ(at *attached, ids []ID) (odd []ID) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	known := 0
+	for _, id := range ids {
+		switch e := s.index.all[id]; {
+		case e == nil:
+			odd = append(odd, id)
+		case e.pool == at && e.found.Trashed.IsZero():
+			known++
+		}
+	}
+	if known == at.standing {
+		return odd // as always, and without a look at each
+	}
+	there := make(map[ID]bool, len(ids))
+	for _, id := range ids {
+		there[id] = true
+	}
+	for id, e := range s.index.all {
+		if e.pool == at && e.found.Trashed.IsZero() && !there[id] {
+			odd = append(odd, id)
+		}
+	}
+	return odd
 }
 
 // reconcile makes the index agree with the disk about one volume that no operation of ours holds: 1 it came, -1 it went.
@@ -176,18 +197,48 @@ func (s *Service) reconcile(ctx context.Context, at *attached, id ID) (int, erro
 		old := e.found
 		s.index.drop(e)
 		s.mu.Unlock()
-		at.pool.Account(Usage{}.with(old, -1))
+		at.pool.Observe(Usage{}.with(old, -1))
 		s.publish(EventLost, at, old)
 		return -1, nil
 	case !missing && e == nil:
 		s.index.put(&entry{id: id, pool: at}, f)
 		s.mu.Unlock()
-		at.pool.Account(Usage{}.with(f, 1))
+		at.pool.Observe(Usage{}.with(f, 1))
 		s.publish(EventFound, at, f)
 		return 1, nil
 	}
 	s.mu.Unlock()
 	return 0, nil
+}
+
+// Recheck looks again at the volumes that can't be used, since somebody may have mended them, or what a crash left
+// behind may have let go of them. It returns how many can be used now.
+func (s *Service) Recheck(ctx context.Context) (mended int) {
+	for _, v := range s.Damaged() {
+		loadCtx, at, leave, err := s.enter(ctx, v.Pool)
+		if err != nil {
+			continue
+		}
+		if v.Trashed.IsZero() {
+			var f Found
+			if f, err = at.backend.Load(loadCtx, v.ID); err == nil {
+				err = f.Problem
+			}
+		}
+		leave()
+		if err != nil {
+			continue
+		}
+		// Under its lock, so that what was left behind is recovered first. One that fails is as it was.
+		_ = s.operate(ctx, v.ID, nil, Operation{Purpose: "recheck"}, func(_ context.Context, h *handle) error {
+			if h.found.Problem == nil {
+				mended++
+				s.publish(EventFound, h.at, h.found)
+			}
+			return nil
+		})
+	}
+	return mended
 }
 
 // add counts n times what f takes of its pool's limits.
@@ -214,25 +265,23 @@ func (s *Service) publish(kind string, at *attached, f Found) {
 	s.cfg.Events.Publish(e)
 }
 
-// replace puts what is on disk now into the index and accounts for the difference.
-func (s *Service) replace(e *entry, f Found) {
+// replace puts what is on disk now into the index, and returns by how much it changes the pool's use: for Account where we
+// changed it, for Observe where it was found so.
+func (s *Service) replace(e *entry, f Found) (change Usage) {
 	s.mu.Lock()
-	change := Usage{}.with(f, 1).with(e.found, -1)
+	defer s.mu.Unlock()
+	change = Usage{}.with(f, 1).with(e.found, -1)
 	s.index.put(e, f)
-	s.mu.Unlock()
-	if change != (Usage{}) {
-		e.pool.pool.Account(change)
-	}
+	return change
 }
 
-// remove takes a volume that is gone for good out of the index.
-func (s *Service) remove(e *entry) {
+// remove takes a volume that is gone for good out of the index, and returns by how much that changes the pool's use.
+func (s *Service) remove(e *entry) (change Usage) {
 	s.mu.Lock()
-	change := Usage{}.with(e.found, -1)
+	defer s.mu.Unlock()
+	change = Usage{}.with(e.found, -1)
 	s.index.drop(e)
-	s.mu.Unlock()
-	e.pool.pool.Account(change)
-	e.pool.pool.SetBase(e.pool.backend.BaseBytes())
+	return change
 }
 
 // Close closes what is still open. Operations must have ended.

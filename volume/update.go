@@ -3,7 +3,6 @@ package volume
 import (
 	"context"
 	"encoding/json"
-	"maps"
 
 	"elstore/volume/fault"
 )
@@ -18,7 +17,7 @@ type Change struct {
 	Clonable  *bool
 	Alg       *Alg
 	Bus       *Bus
-	Extra     map[string]json.RawMessage // merged into Meta.Extra
+	Extra     map[string]json.RawMessage // merged into Meta.Extra; a null takes the key away
 }
 
 // Update changes attributes of a volume.
@@ -55,13 +54,10 @@ func (c Change) apply(m Meta) (Meta, error) {
 	set(&m.Alg, c.Alg)
 	set(&m.Bus, c.Bus)
 	if len(c.Extra) > 0 {
-		extra := maps.Clone(c.Extra)
-		for key, value := range m.Extra {
-			if _, given := extra[key]; !given {
-				extra[key] = value
-			}
+		m.Extra = mergeExtra(m.Extra, c.Extra)
+		if err := checkExtra(m.Extra); err != nil {
+			return Meta{}, err
 		}
-		m.Extra = extra
 	}
 	if c.Name != nil {
 		if err := CheckName(m.Name); err != nil {

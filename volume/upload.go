@@ -56,6 +56,7 @@ func (s *Service) Upload(ctx context.Context, id ID, by Who, part Part, p Progre
 		if received, err = receive(ctx, f, part, steps.next()); err != nil {
 			return err
 		}
+		rooms[0].Wrote()
 		if complete = part.Total >= 0 && received == part.Total; !complete {
 			return nil
 		}
@@ -114,7 +115,7 @@ func (s *Service) takeOver(ctx context.Context, h *handle, f *os.File, part Part
 	err := part.Checksum.verify(ctx, f)
 	var img Image
 	if err == nil {
-		img, err = s.cfg.Inspect.Inspect(f, part.Format)
+		img, err = s.cfg.Inspect.Inspect(ctx, f, part.Format)
 	}
 	m := h.found.Meta
 	if err == nil && img.Size > m.Size {
@@ -127,7 +128,11 @@ func (s *Service) takeOver(ctx context.Context, h *handle, f *os.File, part Part
 		return err
 	}
 	img.Owned = true
-	return s.rewrite(ctx, h, EventReplaced, func() (Meta, error) {
+	need := int64(metadataRoom)
+	if img.Format != string(m.Format) || img.Size != m.Size {
+		need += img.OnDisk // otherwise it is moved into its place
+	}
+	return s.rewrite(ctx, h, EventReplaced, need, func() (Meta, error) {
 		return h.Replace(ctx, m, Content{From: &img, Alg: m.Alg, Progress: p})
 	})
 }

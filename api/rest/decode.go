@@ -63,8 +63,9 @@ func readBody(r *http.Request) ([]byte, error) {
 	if r.Body == nil {
 		return nil, nil
 	}
-	stop := limitRead(r, bodyTimeout)
-	defer stop()
+	if n := notesOf(r.Context()); n != nil && n.body != nil {
+		n.body.until = time.Now().Add(bodyTimeout)
+	}
 	data, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):

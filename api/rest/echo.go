@@ -7,12 +7,12 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
-	"time"
 )
 
 // notes is what a request gathers on its way, for Error and for the access log.
 type notes struct {
-	control *http.ResponseController
+	body *timedBody // nil where there is none
+
 	mu      sync.Mutex
 	id      string
 	echo    map[string]json.RawMessage
@@ -26,12 +26,19 @@ func notesOf(ctx context.Context) *notes {
 	return n
 }
 
-// WithEcho gives every request that next serves a place for its id, its decoded keys and its failure, and lets
-// Decode bound the time that a body takes. Without it Error and Decode still work, and know less.
+// WithEcho gives every request that next serves a place for its id, its decoded keys and its failure, and bounds
+// how long it waits for the request's body: a minute for each part of it, and half a minute in all for what Decode
+// reads. Without it Error and Decode still work, and know less.
 func WithEcho(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := &notes{control: http.NewResponseController(w)}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), notesKey{}, n)))
+		n := &notes{}
+		r = r.WithContext(context.WithValue(r.Context(), notesKey{}, n))
+		if r.Body != nil && r.Body != http.NoBody {
+			n.body = &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+			r.Body = n.body
+			defer n.body.finish()
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -106,14 +113,4 @@ func failed(ctx context.Context, err error) {
 		defer n.mu.Unlock()
 		n.failure = err
 	}
-}
-
-// limitRead makes reading r's body fail once limit has passed, until stop is called. The deadline must go
-// again: the server reads on in the background to see a client hang up, and would take a timeout for that.
-func limitRead(r *http.Request, limit time.Duration) (stop func()) {
-	n := notesOf(r.Context())
-	if n == nil || n.control.SetReadDeadline(time.Now().Add(limit)) != nil {
-		return func() {}
-	}
-	return func() { _ = n.control.SetReadDeadline(time.Time{}) }
 }

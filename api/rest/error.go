@@ -90,7 +90,7 @@ func Error(w http.ResponseWriter, r *http.Request, err error) {
 			h.Set("WWW-Authenticate", `Bearer realm="elstore"`)
 		}
 	case http.StatusMethodNotAllowed:
-		if m, ok := errors.AsType[*wrongMethod](err); ok {
+		if m, ok := errors.AsType[*methodError](err); ok {
 			h.Set("Allow", strings.Join(m.allowed, ", "))
 		}
 	}
@@ -121,17 +121,3 @@ func retryAfter(err error) string {
 	}
 	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }
-
-// wrongMethod is the error of a path that answers other methods.
-type wrongMethod struct{ allowed []string }
-
-// MethodNotAllowed returns the error for a method that the path does not answer; allowed are those it does.
-func MethodNotAllowed(method string, allowed ...string) error {
-	return &fault.Error{
-		Code: fault.MethodNotAllowed,
-		Msg:  fmt.Sprintf("%s is not allowed here; allowed is %s", shorten(method), strings.Join(allowed, ", ")),
-		Err:  &wrongMethod{allowed},
-	}
-}
-
-func (e *wrongMethod) Error() string { return "allowed is " + strings.Join(e.allowed, ", ") }

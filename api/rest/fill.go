@@ -226,7 +226,7 @@ func (e entry) refused(text []byte, v reflect.Value, err error, allowed string) 
 	if classified {
 		code = known.Code
 	}
-	if a, ok := v.Addr().Interface().(Allower); ok {
+	if a, ok := reflect.TypeAssert[Allower](v.Addr()); ok {
 		allowed = a.Allowed()
 	}
 	switch {
@@ -240,7 +240,7 @@ func (e entry) refused(text []byte, v reflect.Value, err error, allowed string) 
 
 // invalid is the error for a value of the wrong JSON type.
 func (e entry) invalid(text []byte, v reflect.Value, allowed string) error {
-	if a, ok := v.Addr().Interface().(Allower); ok {
+	if a, ok := reflect.TypeAssert[Allower](v.Addr()); ok {
 		allowed = a.Allowed()
 	}
 	return &fault.Error{Code: fault.BadRequest, Msg: e.sentence(text, allowed)}

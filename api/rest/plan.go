@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -41,7 +42,7 @@ func planOf(t reflect.Type) *plan {
 func (p *plan) add(t reflect.Type, at []int) {
 	for i := range t.NumField() {
 		sf := t.Field(i)
-		index := append(at[:len(at):len(at)], i)
+		index := append(slices.Clip(at), i)
 		if sf.Tag.Get("rest") == "extra" {
 			if sf.Type != extraType || p.extra != nil {
 				panic(fmt.Sprintf("rest: %v.%s can't be the one field for unknown keys", t, sf.Name))

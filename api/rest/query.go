@@ -91,7 +91,7 @@ func scalarText(s string, want reflect.Type) string {
 		return quoted
 	}
 	if decodesItself(want) {
-		u, ok := reflect.New(want).Interface().(json.Unmarshaler)
+		u, ok := reflect.TypeAssert[json.Unmarshaler](reflect.New(want))
 		if !ok || u.UnmarshalJSON([]byte(quoted)) == nil {
 			return quoted
 		}

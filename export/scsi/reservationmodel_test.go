@@ -3,6 +3,7 @@ package scsi
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -153,23 +154,23 @@ func TestReservationsAgainstModel(t *testing.T) {
 			nexuses[i] = attach(t, lu, i)
 		}
 		var m reservationModel
-		var history string
+		var history strings.Builder
 		for range steps {
 			n, action, kind := random.IntN(modelNexuses), actions[random.IntN(len(actions))], types[random.IntN(len(types))]
 			key, actionKey := m.keys[n], uint64(random.IntN(4))
 			if random.IntN(10) == 0 {
 				key = uint64(random.IntN(4))
 			}
-			history += fmt.Sprintf("nexus %d: action %d, type %d, key %d, service action key %d\n", n, action, kind, key, actionKey)
+			fmt.Fprintf(&history, "nexus %d: action %d, type %d, key %d, service action key %d\n", n, action, kind, key, actionKey)
 			want := m.command(n, action, kind, key, actionKey)
 			if got := reserveOutCommand(t, nexuses[n], action, kind, key, actionKey).String(); got != want {
-				t.Fatalf("seed %d: ended with %s, want %s after\n%s", seed, got, want, history)
+				t.Fatalf("seed %d: ended with %s, want %s after\n%s", seed, got, want, history.String())
 			}
-			compareReservations(t, &m, lu, nexuses, history)
+			compareReservations(t, &m, lu, nexuses, history.String())
 			restored := newUnit(t, Config{Reservations: store})
 			if a, b := fmt.Sprintf("%+v", lu.Reservations().Registrations), fmt.Sprintf("%+v", restored.Reservations().Registrations); a != b ||
 				lu.Reservations().Type != restored.Reservations().Type {
-				t.Fatalf("seed %d: saved %s, and there is %s after\n%s", seed, b, a, history)
+				t.Fatalf("seed %d: saved %s, and there is %s after\n%s", seed, b, a, history.String())
 			}
 		}
 	}

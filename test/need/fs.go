@@ -33,8 +33,8 @@ func FS(t testing.TB, kind string) string {
 	Root(t)
 	Program(t, command[0], "mount", "umount")
 
-	dir := t.TempDir()
-	image, mountpoint := filepath.Join(dir, kind+".img"), filepath.Join(dir, kind)
+	mountpoint := filepath.Join(t.TempDir(), kind)
+	image := imageOf(mountpoint)
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -44,14 +44,41 @@ func FS(t testing.TB, kind string) string {
 	if err := run(append(command, image)...); err != nil {
 		t.Fatal(err)
 	}
+	mount(t, kind, mountpoint, "loop")
+	return mountpoint
+}
+
+// PowerCut mounts a copy of the device under a file system that FS made, xfs or ext4, as it is at this moment,
+// and returns the copy's directory: what a power cut would leave, after the journal's replay. What was written
+// and not synced is in memory alone, and so not in it. Nobody may write to the file system meanwhile.
+func PowerCut(t testing.TB, mountpoint string) string {
+	t.Helper()
+	kind := filepath.Base(mountpoint)
+	options := map[string]string{"xfs": "loop,nouuid", "ext4": "loop"}[kind]
+	if options == "" {
+		t.Fatalf("%s can't be mounted twice, as a copy of it would be", kind)
+	}
+	after := filepath.Join(t.TempDir(), kind)
+	if err := run("cp", "--sparse=always", imageOf(mountpoint), imageOf(after)); err != nil {
+		t.Fatal(err)
+	}
+	mount(t, kind, after, options)
+	return after
+}
+
+// imageOf names the file that holds the file system mounted on mountpoint.
+func imageOf(mountpoint string) string { return mountpoint + ".img" }
+
+// mount mounts a mountpoint's image on it, until the test ends.
+func mount(t testing.TB, kind, mountpoint, options string) {
+	t.Helper()
 	if err := os.Mkdir(mountpoint, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := run("mount", "-t", kind, "-o", "loop", image, mountpoint); err != nil {
+	if err := run("mount", "-t", kind, "-o", options, imageOf(mountpoint), mountpoint); err != nil {
 		lacking(t, fmt.Sprintf("a machine that can mount %s on a loop device: %v", kind, err))
 	}
 	t.Cleanup(func() { unmount(t, mountpoint) })
-	return mountpoint
 }
 
 // unmount also detaches the loop device, which mount -o loop marked to go with its last user. What is still

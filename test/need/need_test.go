@@ -113,6 +113,43 @@ func TestFS(t *testing.T) {
 	}
 }
 
+func TestPowerCutKeepsWhatWasSyncedAndNothingElse(t *testing.T) {
+	for _, kind := range []string{"xfs", "ext4"} {
+		t.Run(kind, func(t *testing.T) {
+			before := FS(t, kind)
+			content := strings.Repeat("content", 10_000)
+			for _, name := range []string{"synced", "in memory"} {
+				if err := os.WriteFile(filepath.Join(before, name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, name := range []string{"synced", "."} {
+				f, err := os.Open(filepath.Join(before, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := f.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				f.Close()
+			}
+			after := PowerCut(t, before)
+			if data, err := os.ReadFile(filepath.Join(after, "synced")); err != nil || string(data) != content {
+				t.Errorf("the synced file has %d bytes of %d: %v", len(data), len(content), err)
+			}
+			if data, err := os.ReadFile(filepath.Join(after, "in memory")); err == nil && string(data) == content {
+				t.Error("the file that was in memory alone is whole after the power cut")
+			}
+		})
+	}
+}
+
+func TestPowerCutOfWhatCannotBeMountedTwice(t *testing.T) {
+	if v := judge(func(tb testing.TB) { PowerCut(tb, "/nowhere/btrfs") }); !strings.Contains(v.failed, "btrfs") {
+		t.Errorf("failed with %q, want a sentence that names it", v.failed)
+	}
+}
+
 // mounted returns the kind of file system that is mounted on dir, empty if none is.
 func mounted(t *testing.T, dir string) string {
 	t.Helper()

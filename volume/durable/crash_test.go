@@ -7,23 +7,9 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 )
-
-// writerDir is the environment variable that makes this test's binary the process that is killed.
-const writerDir = "ELSTORE_TEST_WRITER_DIR"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(writerDir); dir != "" {
-		if err := writeForEver(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
 
 // record is what the killed process writes: its number, and as many bytes of padding as the number asks for.
 type record struct {
@@ -34,11 +20,7 @@ type record struct {
 func padding(number int) string { return strings.Repeat("p", number*7919%20000) }
 
 // writeForEver replaces one file again and again, and says the number of each record once it is written.
-func writeForEver(dir string) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
+func writeForEver(root *os.Root) error {
 	for n := 1; ; n++ {
 		data, err := json.Marshal(record{n, padding(n)})
 		if err != nil {
@@ -79,9 +61,7 @@ func TestKilledWriterLeavesAWholeFile(t *testing.T) {
 // and returns the number of the last record that it acknowledged.
 func killWriter(t *testing.T, dir string, n int) int {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), writerDir+"="+dir)
-	cmd.Stderr = os.Stderr
+	cmd := child(t, "write for ever", dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

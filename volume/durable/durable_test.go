@@ -5,14 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-
-	"elstore/volume/fault"
 )
 
 // open returns a root in a directory of the test's own, and that directory.
@@ -124,55 +120,6 @@ func TestAFailingRenameLeavesNothing(t *testing.T) {
 		t.Errorf("the directory suffered: %v", err)
 	}
 	wantNoTemp(t, root)
-}
-
-// limitFileSize makes every write past n bytes of a file fail with EFBIG until the test ends: a real error of
-// the kernel in the middle of a write. It holds for the whole process, so the test must not be parallel.
-func limitFileSize(t *testing.T, n uint64) {
-	t.Helper()
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	signal.Ignore(syscall.SIGXFSZ)
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-			t.Error(err)
-		}
-		signal.Reset(syscall.SIGXFSZ)
-	})
-}
-
-func TestAFailingWriteLeavesTheOldFile(t *testing.T) {
-	tests := []struct {
-		name  string
-		limit uint64
-	}{
-		{"at the first byte", 0},
-		{"in the middle", 4096},
-		{"at the last byte", 1<<16 - 1},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			root, _ := open(t)
-			mustWrite(t, root, "old", "old content")
-			limitFileSize(t, tt.limit)
-			for _, name := range []string{"old", "new"} {
-				err := WriteFile(root, name, make([]byte, 1<<16), 0o640)
-				if !fault.Is(err, fault.PoolFull) || !errors.Is(err, syscall.EFBIG) {
-					t.Errorf("%s: error %v, want EFBIG as %s", name, err, fault.PoolFull)
-				}
-			}
-			wantContent(t, root, "old", "old content")
-			if _, err := root.Stat("new"); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("the file that could not be written is there: %v", err)
-			}
-			wantNoTemp(t, root)
-		})
-	}
 }
 
 func TestConcurrentWritersOneWinsWhole(t *testing.T) {

@@ -1,0 +1,47 @@
+package v1
+
+import (
+	"net/http"
+	"slices"
+
+	"elstore/api/rest"
+	"elstore/volume"
+)
+
+func (a *API) jobs(w http.ResponseWriter, r *http.Request) error {
+	req, err := rest.DecodeQuery[struct {
+		State  []string   `json:"state"`
+		Kind   []string   `json:"kind"`
+		Volume *volume.ID `json:"volume" alias:"volume_id"`
+		asker
+	}](r)
+	if err != nil {
+		return err
+	}
+	list := slices.DeleteFunc(a.cfg.Jobs.List(), func(j volume.Job) bool {
+		return len(req.State) > 0 && !slices.Contains(req.State, string(j.State)) ||
+			len(req.Kind) > 0 && !slices.Contains(req.Kind, j.Kind) ||
+			req.Volume != nil && !slices.Contains(j.Volumes, *req.Volume) ||
+			req.Who != nil && (j.Owner == nil || *j.Owner != *req.Who)
+	})
+	for i := range list {
+		list[i].Result = nil // a thousand results would be long; a job's own record has its
+	}
+	return rest.Reply(w, http.StatusOK, list)
+}
+
+func (a *API) job(w http.ResponseWriter, r *http.Request) error {
+	job, err := a.cfg.Jobs.Get(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return rest.Reply(w, http.StatusOK, job)
+}
+
+func (a *API) cancelJob(w http.ResponseWriter, r *http.Request) error {
+	job, err := a.cfg.Jobs.Cancel(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return rest.Reply(w, http.StatusOK, job)
+}

@@ -1,0 +1,121 @@
+package v1_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	v1 "elstore/api/v1"
+)
+
+func TestDocumentIsValid(t *testing.T) {
+	if _, err := loadSpec(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDocumentAndRoutesAgree(t *testing.T) {
+	doc, err := loadSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			documented[method+" "+path] = true
+		}
+	}
+	served := map[string]bool{}
+	for _, route := range v1.New(v1.Config{}).Routes() {
+		for _, method := range route.Methods {
+			name := method + " " + route.Path
+			if served[name] {
+				t.Errorf("%s is served twice", name)
+			}
+			served[name] = true
+			if !documented[name] {
+				t.Errorf("%s is served and not in the document", name)
+			}
+		}
+	}
+	for name := range documented {
+		if !served[name] {
+			t.Errorf("%s is in the document and not served", name)
+		}
+	}
+}
+
+func TestDocumentKnowsEveryCode(t *testing.T) {
+	doc, err := loadSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(filepath.Join("..", "..", "volume", "fault", "code.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var declared []string
+	for _, m := range regexp.MustCompile(`Code = "(\w+)"`).FindAllSubmatch(source, -1) {
+		declared = append(declared, string(m[1]))
+	}
+	var documented []string
+	for _, code := range doc.Components.Schemas["Code"].Value.Enum {
+		documented = append(documented, code.(string))
+	}
+	slices.Sort(declared)
+	slices.Sort(documented)
+	if len(declared) < 40 || !slices.Equal(declared, documented) {
+		t.Errorf("declared and not documented: %v; documented and not declared: %v", without(declared, documented), without(documented, declared))
+	}
+}
+
+func without(list, other []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
+}
+
+func TestDocumentIsServed(t *testing.T) {
+	s := newServer(t, `{}`)
+	text := s.get("/openapi.yaml").want(200)
+	onDisk, err := os.ReadFile(filepath.Join("..", "openapi.yaml"))
+	if err != nil || string(onDisk) != string(text.body) {
+		t.Errorf("api/openapi.yaml is not what is served: %v", err)
+	}
+	if got := text.header.Get("Content-Type"); got != "application/yaml" {
+		t.Errorf("Content-Type %s", got)
+	}
+	doc := s.get("/openapi.json").want(200)
+	var got struct {
+		OpenAPI string                     `json:"openapi"`
+		Paths   map[string]json.RawMessage `json:"paths"`
+	}
+	if err := json.Unmarshal(doc.body, &got); err != nil || !strings.HasPrefix(got.OpenAPI, "3.1") || len(got.Paths) < 30 {
+		t.Errorf("%v: %s with %d paths", err, got.OpenAPI, len(got.Paths))
+	}
+}
+
+func TestVersion(t *testing.T) {
+	s := newServer(t, `{}`)
+	got := s.get("/version").want(200).object()
+	if got["version"] != "test" || got["name"] != "elstore" {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestWhatComesLaterIsNotThere(t *testing.T) {
+	s := newServer(t, `{}`)
+	for _, path := range []string{"/export", "/unexport", "/exports", "/iso/create", "/cloudinit/create", "/ceph/create", "/livemigration/prepare", "/pools/refresh/all"} {
+		resp, err := http.Post(s.http.URL+base+path, "", strings.NewReader(`{}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+}

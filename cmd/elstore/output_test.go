@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+)
+
+const (
+	made = `{"vid":"` + webID + `","creatorID":"` + anybody + `","name":"web","img_format":"raw","pool":"fast","size":10}`
+
+	poolList = `[{"name":"fast","path":"/mnt/fast","valid":true,"file_system":"xfs","unique":false,"shared":false,"ceph":false,"reflink":true,` +
+		`"formats":["raw","qcow2"],"limits":{"max_volumes":50,"max_volume_size":50000000000,"max_total_size":200000000000},` +
+		`"used":{"volumes":3,"bytes":31000000000,"base":0},"reserved":{"volumes":1,"bytes":500,"base":0},` +
+		`"bin":{"volumes":1,"bytes":1000000000,"retention":"24h0m0s","keep":true},"free_bytes":812345678901,"reserve_bytes":1000000000},` +
+		`{"name":"old","path":"/mnt/old","valid":false,"reason":"max-volumes is -1; it must be 0 or more","formats":[],` +
+		`"limits":{"max_volumes":null,"max_volume_size":null,"max_total_size":null},"used":{},"reserved":{},"bin":{"retention":"1h30m0s"},"free_bytes":null},` +
+		`{"name":"","path":"/mnt/fast/inner","valid":false,"reason":"it lies inside the pool /mnt/fast, whose settings.json counts"}]`
+
+	runningJob = `{"id":"` + jobID + `","kind":"clone","state":"running","volumes":["` + webID + `"],"owner":"` + anybody + `",` +
+		`"bytes_done":2500000000,"bytes_total":10000000000,"created":"2026-01-02T03:04:05.678Z"}`
+	failedJob = `{"id":"` + jobID + `","kind":"convert","state":"failed","volumes":["` + webID + `"],"bytes_done":1,"bytes_total":0,` +
+		`"created":"2026-01-02T03:04:05.678Z","ended":"2026-01-02T03:05:05.678Z","error":"no pool has room","code":"VolumeNotAllocable"}`
+	cancelledJob = `{"id":"` + jobID + `","kind":"clone","state":"cancelled","error":"the job was cancelled","code":"JobCancelled","bytes_done":1,"bytes_total":2,"created":"2026-01-02T03:04:05Z"}`
+)
+
+func doneJob(result string) string {
+	return `{"id":"` + jobID + `","kind":"clone","state":"done","bytes_done":9,"bytes_total":9,"created":"2026-01-02T03:04:05Z","result":` + result + `}`
+}
+
+// TestOutput holds what every command prints, its code, and what it asks of the server, in golden files.
+func TestOutput(t *testing.T) {
+	type answers = map[string][]reply
+	var (
+		echo   = ok(`{"vid":"` + webID + `"}`)
+		byName = ok(list(record(webID, "web", "")))
+		found  = answers{"POST /accessible": {byName}}
+	)
+	with := func(path string, replies ...reply) answers {
+		a := answers{path: replies}
+		maps.Copy(a, found)
+		return a
+	}
+	long := record(otherID, strings.Repeat("n", 60), `,"private":true,"exported":true,"exports":["iscsi:a","iscsi:b"],"locked":true,"operation":"clone","available":false,"iso_type":"tool"`)
+	tests := []struct {
+		name    string
+		args    string
+		answers answers
+	}{
+		{"pool/list", "pool list", answers{"GET /pools": {ok(poolList)}}},
+		{"pool/list-none", "pool list", answers{"GET /pools": {ok(`[]`)}}},
+		{"pool/list-quiet", "pool list -q", answers{"GET /pools": {ok(poolList)}}},
+		{"pool/list-json", "pool list --json", answers{"GET /pools": {ok(poolList)}}},
+		{"pool/show", "pool show fast", answers{"GET /pools/fast": {ok(strings.Split(poolList[1:], `,{"name":"old"`)[0])}}},
+		{"pool/show-none", "pool show none", answers{"GET /pools/none": {refuses(404, "PoolNotFound", `no pool is named "none"`)}}},
+		{"pool/refresh", "pool refresh", answers{"POST /pools/refresh": {ok(`[{"name":"fast","came":1,"went":0},{"name":"slow","came":0,"went":2}]`)}}},
+		{"pool/refresh-two", "pool refresh fast none", answers{"POST /pools/refresh": {ok(`[{"name":"fast","came":0,"went":0}]`), refuses(404, "PoolNotFound", `no pool is named "none"`)}}},
+
+		{"volume/create", "volume create web --size 10G --format qcow2 --pool fast --private --clonable=false", answers{"POST /create": {ok(made)}}},
+		{"volume/create-job", "volume create web --size 1.5Ti --preallocation full", answers{"POST /create": {goesOn()}, "GET /jobs/" + jobID: {ok(runningJob), ok(doneJob(made))}}},
+		{"volume/create-no-wait", "volume create web --size 10 --no-wait", answers{"POST /create": {goesOn()}}},
+		{"volume/create-no-wait-quiet", "volume create web --size 10 --no-wait -q", answers{"POST /create": {goesOn()}}},
+		{"volume/create-no-wait-json", "volume create web --size 10 --no-wait --json", answers{"POST /create": {goesOn()}, "GET /jobs/" + jobID: {ok(runningJob)}}},
+		{"volume/create-quiet", "-q volume create web --size 10", answers{"POST /create": {ok(made)}}},
+		{"volume/create-json", "volume create web --size 10 --json", answers{"POST /create": {ok(made)}}},
+		{"volume/create-two", "volume create web db --size 500M --creator " + strings.ToUpper(bob), answers{"POST /create/multiple": {ok(list(made, strings.ReplaceAll(made, "web", "db")))}}},
+		{"volume/create-url", "volume create web --url http://x/y --checksum sha256:00 --source-format qcow2", answers{"POST /create/url": {ok(made)}}},
+		{"volume/create-full", "volume create web --size 10", answers{"POST /create": {refuses(507, "VolumeNotAllocable", "no pool has room: fast: max-volumes is 50")}}},
+		{"volume/create-job-fails", "volume create web --size 10", answers{"POST /create": {goesOn()}, "GET /jobs/" + jobID: {ok(failedJob)}}},
+
+		{"volume/list", "volume list", answers{"POST /accessible": {ok(list(record(webID, "web", ""), record(dbID, "db \x1b[31m", ""), long))}}},
+		{"volume/list-full-id", "volume list --full-id", answers{"POST /accessible": {byName}}},
+		{"volume/list-none", "volume list", answers{"POST /accessible": {ok(`[]`)}}},
+		{"volume/list-none-json", "volume list --json", answers{"POST /accessible": {ok(`[]`)}}},
+		{"volume/list-json", "volume list --json", answers{"POST /accessible": {ok(list(record(webID, "web", `,"own":{"key":"<1>"}`)))}}},
+		{"volume/list-quiet", "volume list -q", answers{"POST /accessible": {ok(list(record(webID, "web", ""), record(dbID, "db", "")))}}},
+		{"volume/list-filter", "volume list --pool fast --filter private=true --filter size=512 --filter name=7 --filter own=x --limit 3 --client " + bob, answers{"POST /accessible": {ok(`[]`)}}},
+		{"volume/info", "volume info web", with("POST /info", ok(record(webID, "web", "")))},
+		{"volume/info-odd", "volume info " + otherID, answers{"POST /info": {ok(long)}}},
+		{"volume/info-two", "volume info " + webID + " " + otherID, answers{"POST /info": {ok(record(webID, "web", "")), ok(record(otherID, "other", ""))}}},
+		{"volume/info-json", "volume info web --json", with("POST /info", ok(record(webID, "web", `,"own":[1]`)))},
+		{"volume/info-none", "volume info none " + webID, answers{"POST /accessible": {ok(`[]`)}, "POST /info": {ok(record(webID, "web", ""))}}},
+		{"volume/info-ambiguous", "volume info web", answers{"POST /accessible": {ok(list(record(webID, "web", ""), record(otherID, "web", "")))}}},
+
+		{"volume/set", "volume set web name=7 private=true bus=scsi read_iops=100 note=a=b", with("POST /update", echo)},
+		{"volume/set-not-owner", "volume set web name=x", with("POST /update", refuses(400, "VolumeImpossibleCreatorIDMetaUpdate", "creatorID is not the owner"))},
+		{"volume/resize", "volume resize web 20Gi", with("POST /update/resize", echo)},
+		{"volume/resize-shrink", "volume resize web 5G --shrink --json", with("POST /update/resize", echo)},
+		{"volume/resize-too-small", "volume resize web 5G", with("POST /update/resize", refuses(400, "VolumeDimensionNotShrinkable", "5 GB would cut off data"))},
+		{"volume/convert", "volume convert web qcow2", with("POST /update/convert", echo)},
+		{"volume/convert-locked", "volume convert web qcow2", with("POST /update/convert", refuses(409, "VolumeAlredyLocked", "volume is being cloned"))},
+		{"volume/clone", "volume clone web copy --pool slow --private --alg rsync --idempotency-key k1", with("POST /clone", ok(strings.ReplaceAll(made, `"web"`, `"copy"`)))},
+		{"volume/transfer", "volume transfer web 5E96AFA5-2c1a-5334-8adc-5c5663978058", with("POST /update/transfer", echo)},
+		{"volume/import", "volume import old --path /srv/old.vmdk --source-format vmdk --overlay --bootable", answers{"POST /import": {ok(strings.ReplaceAll(made, `"web"`, `"old"`))}}},
+		{"volume/compact", "volume compact web", with("POST /overlay/compact", echo)},
+		{"volume/destroy", "volume destroy web", with("POST /destroy", echo)},
+		{"volume/destroy-purge", "volume destroy " + webID + " " + dbID + " --purge", answers{"POST /destroy": {echo, refuses(409, "VolumeCannotBeDeleted", "volume is exported")}}},
+		{"volume/destroy-purge-bin", "volume destroy web --purge -q", answers{"POST /accessible": {ok(`[]`)}, "POST /trash": {byName}, "POST /destroy": {echo}}},
+		{"volume/destroy-none", "volume destroy " + webID + " none", answers{"POST /accessible": {ok(`[]`)}}},
+		{"volume/restore", "volume restore web", answers{"POST /trash": {byName}, "POST /trash/restore": {ok(record(webID, "web", ""))}}},
+		{"volume/restore-prefix", "volume restore 2BEF4", answers{"POST /trash": {ok(list(record(webID, "web", ""), record(dbID, "db", "")))}, "POST /trash/restore": {ok(record(webID, "web", ""))}}},
+		{"volume/restore-none", "volume restore web", answers{"POST /trash": {ok(`[]`)}}},
+
+		{"trash/list", "trash list", answers{"POST /trash": {ok(list(record(webID, "web", `,"trashed":"2026-01-02 03:04:05.6789"`)))}}},
+		{"trash/list-quiet", "trash list -q", answers{"POST /trash": {byName}}},
+		{"trash/list-json", "trash list --json", answers{"POST /trash": {byName}}},
+		{"trash/empty", "trash empty --pool fast", answers{"POST /trash/empty": {ok(`{"purged":1}`)}}},
+		{"trash/empty-json", "trash empty --json", answers{"POST /trash/empty": {ok(`{"purged":3}`)}}},
+
+		{"job/list", "job list", answers{"GET /jobs": {ok(list(runningJob, failedJob))}}},
+		{"job/list-running", "job list --running --kind clone --volume " + webID + " -q", answers{"GET /jobs?kind=clone&state=queued&state=running&volume=" + webID: {ok(list(runningJob))}}},
+		{"job/list-json", "job list --json", answers{"GET /jobs": {ok(`[]`)}}},
+		{"job/show", "job show " + jobID, answers{"GET /jobs/" + jobID: {ok(runningJob)}}},
+		{"job/show-failed", "job show " + jobID, answers{"GET /jobs/" + jobID: {ok(failedJob)}}},
+		{"job/show-none", "job show none", answers{"GET /jobs/none": {refuses(404, "JobNotFound", `no job "none"`)}}},
+		{"job/wait", "job wait " + jobID, answers{"GET /jobs/" + jobID: {ok(runningJob), ok(doneJob(made))}}},
+		{"job/wait-json", "job wait --json " + jobID, answers{"GET /jobs/" + jobID: {ok(failedJob)}}},
+		{"job/wait-several", "job wait a b c", answers{"GET /jobs/a": {ok(cancelledJob)}, "GET /jobs/b": {ok(doneJob(made))}, "GET /jobs/c": {ok(failedJob)}}},
+		{"job/cancel", "job cancel " + jobID, answers{"DELETE /jobs/" + jobID: {ok(cancelledJob)}}},
+
+		{"version/both", "version", answers{"GET /version": {ok(`{"version":"v9","api_versions":["1.0","2.0"]}`)}}},
+		{"version/both-json", "version --json", answers{"GET /version": {ok(`{"version":"v9"}`)}}},
+		{"version/own", "version --own", nil},
+		{"version/own-json", "version --own --json", nil},
+		{"version/flag", "--version", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScript(t, tt.answers)
+			o := elstore(t, strings.Fields(tt.args)...)
+			var b strings.Builder
+			fmt.Fprintf(&b, "$ elstore %s\n", tt.args)
+			for _, asked := range s.asked {
+				fmt.Fprintf(&b, "> %s\n", asked)
+			}
+			fmt.Fprintf(&b, "%scode %d\n", o.stdout, o.code)
+			if o.stderr != "" {
+				fmt.Fprintf(&b, "--- stderr\n%s", o.stderr)
+			}
+			golden(t, tt.name, strings.ReplaceAll(b.String(), s.url, "http://server"))
+		})
+	}
+}

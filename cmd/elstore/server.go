@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"elstore/api"
+	v1 "elstore/api/v1"
+	"elstore/pool"
+	"elstore/volume"
+	"elstore/volume/fault"
+	"elstore/volume/fetch"
+	"elstore/volume/file"
+	"elstore/volume/qemu"
+)
+
+// sweepInterval is how often bins and idempotency keys are looked through for what is too old.
+const sweepInterval = time.Minute
+
+// server is the parts of a running elstore, put together.
+type server struct {
+	log       *slog.Logger
+	state     *state
+	listeners []net.Listener
+	tool      *qemu.Tool
+	opener    *qemu.Opener
+	fetch     *fetch.Client
+	events    *volume.Events
+	jobs      *volume.Jobs
+	keys      *volume.Keys
+	volumes   *volume.Service
+	pools     *pool.Set
+
+	mu       sync.Mutex
+	backends map[string]*file.Backend // by the name of the pool
+}
+
+// newServer takes the state directory and the addresses, and makes the parts. Nothing is read or changed in a pool yet.
+func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err error) {
+	s := &server{log: log, backends: map[string]*file.Backend{}}
+	defer func() { //nolint:contextcheck // as above all when ctx has ended
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	networks, err := o.networks()
+	if err != nil {
+		return nil, err
+	}
+	if s.state, err = openState(ctx, o.state); err != nil {
+		return nil, err
+	}
+	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
+	if s.listeners, err = api.Listen(ctx, o.insecure, o.listen); err != nil {
+		return nil, err
+	}
+	if s.tool, err = qemu.New(qemu.Config{}); err != nil {
+		return nil, err
+	}
+	if s.opener, err = qemu.NewOpener(qemu.OpenerConfig{Log: log}); err != nil {
+		return nil, err
+	}
+	s.fetch = fetch.New(fetch.Config{AllowPrivate: o.fetchPrivate, AllowedNetworks: networks, UserAgent: "elstore/" + version})
+	s.events = volume.NewEvents(s.state.revision)
+	if s.jobs, err = volume.NewJobs(volume.JobsConfig{Events: s.events, Log: log, State: s.state.root}); err != nil {
+		return nil, err
+	}
+	if s.keys, err = volume.NewKeys(s.state.root); err != nil {
+		return nil, err
+	}
+	s.pools, err = pool.New(pool.Config{
+		Root: o.root, Log: log, ServerID: s.state.serverID, Rescan: o.rescan,
+		Attach: s.attach, Detach: s.detach, Changed: s.changed,
+		Notify: func(name string) { s.events.Publish(volume.Event{Type: volume.EventPool, Pool: name}) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.volumes, err = volume.New(volume.Config{
+		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool},
+		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait,
+	})
+	return s, err
+}
+
+// run recovers the pools, opens the API, and serves until ctx ends; then it lets work that runs end for a while.
+func (s *server) run(ctx context.Context, o options) error {
+	addresses := make([]string, len(s.listeners))
+	for i, l := range s.listeners {
+		addresses[i] = l.Addr().String()
+	}
+	s.log.Info("elstore starts", slog.Any("api", addresses), slog.String("version", version), slog.String("root", o.root),
+		slog.Int("pid", os.Getpid()))
+	if err := s.tool.Available(); err != nil {
+		s.log.Warn("no qcow2 volumes, conversions and imports", slog.Any("error", err))
+	}
+	if err := s.opener.Available(); err != nil {
+		s.log.Warn("qcow2 volumes can't be used by machines", slog.Any("error", err))
+	}
+	began := time.Now()
+	if err := s.pools.Rescan(ctx); err != nil {
+		return err
+	}
+	handler := api.New(api.Config{
+		Log: s.log,
+		Routes: v1.New(v1.Config{
+			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Version: version,
+		}).Routes(),
+	})
+	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { s.pools.Run(work) })
+	wg.Go(func() { s.volumes.Run(work, sweepInterval) })
+	wg.Go(func() { s.sweepKeys(work) })
+	failed := make(chan error, len(s.listeners))
+	for _, l := range s.listeners {
+		wg.Go(func() { failed <- web.Serve(l) })
+	}
+	s.log.Info("ready", slog.Any("api", addresses), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	if err := writeReady(o.readyFile, addresses); err != nil {
+		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping", slog.Duration("grace", o.grace))
+	case err = <-failed:
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+	}
+	// First the work, whose callers wait for their answers, then the connections.
+	grace, cancel := context.WithTimeout(work, o.grace)
+	defer cancel()
+	s.jobs.Stop(grace)
+	s.events.End()
+	if serr := web.Shutdown(grace); serr != nil {
+		err = errors.Join(err, web.Close())
+	}
+	return err
+}
+
+func (s *server) sweepKeys(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if _, err := s.keys.Sweep(ctx); err != nil {
+				s.log.Warn("idempotency keys not swept", slog.Any("error", err))
+			}
+		}
+	}
+}
+
+// attach opens a pool's backend and takes up its volumes.
+func (s *server) attach(ctx context.Context, p *pool.Pool) (volume.Caps, error) {
+	settings := p.Settings()
+	if settings.Ceph != nil {
+		return volume.Caps{}, fault.Errorf(fault.PoolUnavailable, "this build of elstore keeps no pools on Ceph")
+	}
+	b, err := file.Open(ctx, file.Config{
+		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, Opener: s.opener, ServerID: s.state.serverID, Log: s.log,
+	})
+	if err != nil {
+		return volume.Caps{}, err
+	}
+	if err := s.volumes.AddPool(ctx, p, b); err != nil {
+		return volume.Caps{}, errors.Join(err, b.Close())
+	}
+	s.mu.Lock()
+	s.backends[p.Name()] = b
+	s.mu.Unlock()
+	return b.Caps(), nil
+}
+
+// detach makes a pool's volumes unavailable.
+func (s *server) detach(p *pool.Pool) {
+	s.volumes.RemovePool(p.Name())
+	s.mu.Lock()
+	b := s.backends[p.Name()]
+	delete(s.backends, p.Name())
+	s.mu.Unlock()
+	if b != nil {
+		if err := b.Close(); err != nil {
+			s.log.Warn("pool not closed in order", slog.String("pool", p.Name()), slog.Any("error", err))
+		}
+	}
+}
+
+// changed looks at a pool whose directory changed without us.
+func (s *server) changed(ctx context.Context, p *pool.Pool) {
+	came, went, err := s.volumes.Refresh(ctx, p.Name())
+	switch {
+	case err != nil:
+		s.log.Warn("pool not read again", slog.String("pool", p.Name()), slog.Any("error", err))
+	case came+went > 0:
+		s.log.Info("volumes came or went", slog.String("pool", p.Name()), slog.Int("came", came), slog.Int("went", went))
+	}
+}
+
+// close ends what newServer began, in the opposite order.
+func (s *server) close() error {
+	var errs []error
+	if s.jobs != nil {
+		s.jobs.Stop(context.Background())
+	}
+	if s.volumes != nil {
+		errs = append(errs, s.volumes.Close())
+	}
+	if s.pools != nil {
+		errs = append(errs, s.pools.Close())
+	}
+	s.mu.Lock()
+	for _, b := range s.backends {
+		errs = append(errs, b.Close())
+	}
+	s.mu.Unlock()
+	if s.fetch != nil {
+		s.fetch.Close()
+	}
+	for _, l := range s.listeners {
+		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
+			errs = append(errs, err)
+		}
+	}
+	if s.state != nil {
+		s.state.close()
+	}
+	return errors.Join(errs...)
+}

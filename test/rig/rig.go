@@ -1,0 +1,210 @@
+// Package rig builds the real server and runs it for tests: on loopback, on a root of its own, ended by its pid.
+package rig
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long the rig waits for what should take milliseconds.
+const patience = 60 * time.Second
+
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "elstore-rig-")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "elstore")
+	cmd := exec.Command("go", "build", "-o", bin, "elstore/cmd/elstore")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// Main runs a package's tests and removes the binary that they built. For TestMain.
+func Main(m *testing.M) {
+	code := m.Run()
+	if bin, err := build(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(bin))
+	}
+	os.Exit(code)
+}
+
+// Binary returns the path of the server's binary, built once for each test program.
+func Binary(t testing.TB) string {
+	t.Helper()
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// Pool makes a pool in a directory of root and returns its path.
+func Pool(t testing.TB, root, name, settings string) string {
+	t.Helper()
+	dir := filepath.Join(root, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "settings.json"), []byte(settings), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Server is a running elstore.
+type Server struct {
+	URL string // of the API, without a version: http://127.0.0.1:port
+	cmd *exec.Cmd
+	log bytes.Buffer
+	t   testing.TB
+
+	exited chan struct{}
+	err    error
+}
+
+// Start starts a server on root, on ports of its own, and waits until it is ready. It is ended with the test.
+func Start(t testing.TB, root string, args ...string) *Server {
+	t.Helper()
+	s := Launch(t, root, args...)
+	if err := s.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Launch starts a server and does not wait.
+func Launch(t testing.TB, root string, args ...string) *Server {
+	t.Helper()
+	ready := filepath.Join(t.TempDir(), "ready")
+	args = append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--ready-file", ready}, args...)
+	s := &Server{t: t, cmd: exec.Command(Binary(t), args...), exited: make(chan struct{})}
+	s.cmd.Stderr = &s.log
+	s.cmd.Stdout = &s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		s.err = s.cmd.Wait()
+		close(s.exited)
+	}()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Ready waits until the server has written its ready file.
+func (s *Server) Ready() error {
+	var file string
+	for i, arg := range s.cmd.Args {
+		if arg == "--ready-file" {
+			file = s.cmd.Args[i+1]
+		}
+	}
+	deadline := time.After(patience)
+	for {
+		data, err := os.ReadFile(file)
+		var ready struct {
+			API []string `json:"api"`
+		}
+		if err == nil && json.Unmarshal(data, &ready) == nil && len(ready.API) > 0 {
+			s.URL = "http://" + ready.API[0]
+			return nil
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("the server ended before it was ready: %w\n%s", s.err, s.log.String())
+		case <-deadline:
+			s.Kill()
+			return fmt.Errorf("the server was not ready after %v\n%s", patience, s.log.String())
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// Pid is the server's process id.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
+// Kill ends the server as a crash does (SIGKILL), and waits until it is gone.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+}
+
+// Stop ends the server as an operator does (SIGTERM), and returns what it said in the end.
+func (s *Server) Stop() error {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+		return s.err
+	case <-time.After(patience):
+		s.Kill()
+		return fmt.Errorf("the server did not stop within %v", patience)
+	}
+}
+
+// Log returns what the server wrote. Call it after the server has ended.
+func (s *Server) Log() string {
+	<-s.exited
+	return s.log.String()
+}
+
+// Answer is what the server answered.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Into decodes the body.
+func (a Answer) Into(t testing.TB, v any) {
+	t.Helper()
+	if err := json.Unmarshal(a.Body, v); err != nil {
+		t.Fatalf("%d %s: %v", a.Status, a.Body, err)
+	}
+}
+
+// Post posts a body, a string as it is and anything else as JSON, to a path under /api/v1.0. The error is that of the connection.
+func (s *Server) Post(ctx context.Context, path string, body any) (Answer, error) {
+	text, ok := body.(string)
+	if !ok {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return Answer{}, err
+		}
+		text = string(data)
+	}
+	return s.Do(ctx, http.MethodPost, path, strings.NewReader(text), nil)
+}
+
+// Do sends a request to a path under /api/v1.0.
+func (s *Server) Do(ctx context.Context, method, path string, body io.Reader, header map[string]string) (Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.URL+"/api/v1.0"+path, body)
+	if err != nil {
+		return Answer{}, err
+	}
+	for key, value := range header {
+		req.Header.Set(key, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: data}, err
+}

@@ -1,0 +1,49 @@
+package file
+
+import (
+	"bytes"
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"elstore/volume"
+)
+
+// After a power cut the .ignore file of a replacement may be there without its content, and what was uploaded is the
+// image by another name: a new upload would overwrite the volume.
+func TestUploadThatBecameTheImageIsNotKept(t *testing.T) {
+	pool := t.TempDir()
+	b := openPool(t, Config{Dir: pool})
+	id, m := create(t, b, meta(volume.Raw, 1<<20), volume.Content{})
+	place := filepath.Join(pool, volumeName(id))
+	data := make([]byte, m.Size)
+	_, _ = rand.Read(data)
+	image, upload := filepath.Join(place, dataName(m.Format)), filepath.Join(place, uploadName)
+	mark := filepath.Join(place, mark{Purpose: toReplace}.fileName())
+	for _, do := range []func() error{
+		func() error { return os.WriteFile(image, data, 0o600) },
+		func() error { return os.Link(image, upload) },
+		func() error { return os.WriteFile(mark, nil, 0o600) },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	locked(t, b, id, func(h volume.Held) {
+		if n, err := h.Received(); n != 0 || err != nil {
+			t.Errorf("%d bytes of an upload, %v", n, err)
+		}
+		f, err := h.Incoming()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := f.Truncate(0); err != nil { // as an upload that begins anew does
+			t.Fatal(err)
+		}
+	})
+	if got, err := os.ReadFile(image); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes of the image, or others: %v", len(got), err)
+	}
+}

@@ -1,0 +1,301 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"elstore/volume/fault"
+)
+
+// daemon is a process of qemu-storage-daemon that exports one image.
+//
+// It is born without the image, is given its limits, and is told over QMP what to open. Its sockets are inherited, so
+// that nobody else can connect to them. With them it inherits the descriptors that the caller names, such as that of
+// the volume's lock: the lock is free only when the daemon is gone too. It belongs to the thread that started it: when that
+// ends, because this process does, however it ends, the kernel sends SIGTERM, on which QEMU writes what it holds in memory
+// and exits.
+type daemon struct {
+	pid    int
+	born   time.Time
+	qmp    *qmp
+	nbd    *rendezvous
+	cmd    *exec.Cmd
+	stderr capture
+	times  waits
+	log    *slog.Logger
+
+	done chan struct{} // closed when the process is gone
+	err  error         // what waiting for it said; nil if it exited with 0. Valid when done is closed
+}
+
+// exportID names the export, in QMP. Its name in NBD is the empty one.
+const exportID = "nbd"
+
+// startDaemon starts a daemon that exports what o names.
+func (o *Opener) startDaemon(ctx context.Context, open OpenOptions, inherit []*os.File) (*daemon, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.times.start, errors.New("the storage daemon took too long to start"))
+	defer cancel()
+	d, err := o.launch(ctx, open, inherit)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.export(ctx, open); err != nil {
+		_ = d.stop() //nolint:contextcheck // what was begun is ended whatever becomes of ctx
+		return nil, d.failure("open the image", err, open)
+	}
+	return d, nil
+}
+
+// launch starts the process and connects to its monitor.
+func (o *Opener) launch(ctx context.Context, open OpenOptions, inherit []*os.File) (_ *daemon, err error) {
+	path, err := o.program()
+	if err != nil {
+		return nil, err
+	}
+	monitor, theirs, err := socketPair()
+	if err != nil {
+		return nil, fault.FromOS("start the storage daemon", err)
+	}
+	defer theirs.Close()
+	nbd, err := newRendezvous(o.config.Dir)
+	if err != nil {
+		_ = monitor.Close()
+		return nil, fault.FromOS("start the storage daemon", err)
+	}
+	d := &daemon{nbd: nbd, stderr: capture{limit: maxErrors}, times: o.times, log: o.config.Log, done: make(chan struct{})}
+	err = d.start(path, open.rules(), append([]*os.File{theirs, nbd.listener}, inherit...))
+	nbd.accepting()
+	if err != nil {
+		nbd.close()
+		_ = monitor.Close()
+		o.forget(err)
+		return nil, &fault.Error{Code: fault.ImageToolFailed, Msg: "qemu-storage-daemon can't be started", Err: err}
+	}
+	theirs.Close() //nolint:errcheck,gosec // else the end of the process would not be the end of the connection
+	if err = daemonLimits(d.pid); err == nil {
+		d.qmp, err = newQMP(ctx, monitor, nil)
+	}
+	if err != nil {
+		_ = monitor.Close()
+		_ = d.stop() //nolint:contextcheck // what was begun is ended whatever becomes of ctx
+		return nil, d.failure("start", err, open)
+	}
+	return d, nil
+}
+
+// start starts the process, with files from descriptor 3 on, from a thread of its own.
+func (d *daemon) start(path string, rules []fileRule, files []*os.File) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	d.cmd = exec.Command(path, "--chardev", "socket,id=qmp,fd=3", "--monitor", "chardev=qmp", "--nbd-server", "addr.type=fd,addr.str=4") //nolint:gosec,noctx // it ends by stop
+	d.cmd.Env = environment()
+	d.cmd.Dir = "/" // it holds no file system in use
+	d.cmd.Stdin, d.cmd.Stdout, d.cmd.Stderr = null, null, &d.stderr
+	d.cmd.ExtraFiles = files
+	d.cmd.WaitDelay = killWait
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig: syscall.SIGTERM,
+		Setpgid:   true, // a terminal's Ctrl-C is for the server, which ends its work in order
+	}
+	started := make(chan error)
+	onOwnThread(func() {
+		err := confine(path, rules)
+		if err == nil {
+			err = d.cmd.Start()
+		}
+		started <- err
+		if err != nil {
+			return
+		}
+		d.err = d.cmd.Wait()
+		close(d.done)
+	})
+	if err := <-started; err != nil {
+		return err
+	}
+	d.pid, d.born = d.cmd.Process.Pid, time.Now()
+	return nil
+}
+
+// daemonLimits puts limits on the process. Measured with QEMU 7.2: 230 MiB of address space when it begins. On top of
+// that come the buffers of 16 requests of 32 MiB, 64 threads with stacks of 8 MiB, some hundred coroutines with stacks of
+// 1 MiB, and the cache of L2 tables of 32 MiB.
+func daemonLimits(pid int) error {
+	for _, l := range []struct {
+		resource int
+		max      uint64
+	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_AS, 4096 * mib}, {unix.RLIMIT_NOFILE, 256}} {
+		if err := setLimit(pid, l.resource, l.max, l.max); err != nil {
+			return fmt.Errorf("limit the storage daemon: %w", err)
+		}
+	}
+	return nil
+}
+
+// export opens the image and exports it.
+func (d *daemon) export(ctx context.Context, open OpenOptions) error {
+	err := d.open(ctx, open)
+	// The daemon before this one may be gone and the image be locked still: io_uring finishes what was under way, and lets go
+	// of the file, after the process.
+	for end, pause := time.Now().Add(d.times.unlock), time.Millisecond; err != nil && locked(err) && time.Now().Before(end); pause *= 2 {
+		wait, cancel := context.WithTimeout(ctx, pause)
+		<-wait.Done()
+		cancel()
+		err = d.open(ctx, open)
+	}
+	if err != nil {
+		return err
+	}
+	return d.addExport(ctx, open.ReadOnly)
+}
+
+// open opens the image.
+func (d *daemon) open(ctx context.Context, open OpenOptions) error {
+	err := d.qmp.do(ctx, "blockdev-add", open.blockdev("io_uring"), nil)
+	if err == nil || ctx.Err() != nil || locked(err) {
+		return err
+	}
+	// The kernel or its administrator may forbid io_uring. If that is not why, the same error comes again.
+	return d.qmp.do(ctx, "blockdev-add", open.blockdev("threads"), nil)
+}
+
+// locked reports whether err says that another process has the image open.
+func locked(err error) bool {
+	refusal, ok := errors.AsType[*qmpError](err)
+	return ok && signOf(refusal.Desc) == fault.VolumeInUse
+}
+
+// signOf returns the code of what QEMU said.
+func signOf(text string) fault.Code {
+	for _, sign := range signs {
+		if strings.Contains(text, sign.text) {
+			return sign.code
+		}
+	}
+	return fault.ImageToolFailed
+}
+
+// addExport exports the image, which was opened.
+func (d *daemon) addExport(ctx context.Context, readonly bool) error {
+	// No iothread: QEMU 7.2 aborts when a client of an export in one goes away.
+	return d.qmp.do(ctx, "block-export-add", map[string]any{
+		"type": "nbd", "id": exportID, "node-name": nodeName, "name": "", "writable": !readonly,
+	}, nil)
+}
+
+// removeExport ends the export, and the connections to it.
+func (d *daemon) removeExport(ctx context.Context) error {
+	return d.qmp.do(ctx, "block-export-del", map[string]any{"id": exportID, "mode": "hard"}, nil)
+}
+
+// resize changes the size of the image, which must not be exported.
+func (d *daemon) resize(ctx context.Context, size int64) error {
+	return d.qmp.do(ctx, "block_resize", map[string]any{"node-name": nodeName, "size": size}, nil)
+}
+
+// alive asks for a sign of life.
+func (d *daemon) alive(ctx context.Context) error {
+	return d.qmp.do(ctx, "query-version", nil, nil)
+}
+
+// connect makes a connection to the export.
+func (d *daemon) connect(ctx context.Context) (*nbdConn, error) {
+	conn, err := d.nbd.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	export, err := nbdNegotiate(ctx, conn, "")
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return newNBDConn(conn, export), nil
+}
+
+// stop ends the process: first it is asked to, then told, and killed only after it had long to write what it holds. The
+// error says that it is not gone even so, as when it waits for storage that does not answer; it is left alone then, and
+// keeps what it inherited.
+func (d *daemon) stop() error {
+	if d.qmp != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), d.times.quit)
+		defer cancel()
+		if d.qmp.do(ctx, "quit", nil, nil) == nil && d.wait(d.times.quit) {
+			return d.gone()
+		}
+	}
+	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may be gone by itself
+	if d.wait(d.times.term) {
+		return d.gone()
+	}
+	return d.kill()
+}
+
+// kill ends the process at once.
+func (d *daemon) kill() error {
+	_ = d.cmd.Process.Kill() // it may be gone by itself
+	if d.wait(d.times.kill) {
+		return d.gone()
+	}
+	return fmt.Errorf("the storage daemon, process %d, does not end", d.pid)
+}
+
+// wait reports whether the process is gone within limit.
+func (d *daemon) wait(limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-d.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// gone frees what is left of a process that is gone.
+func (d *daemon) gone() error {
+	if d.qmp != nil {
+		d.qmp.close()
+	}
+	d.nbd.close()
+	return nil
+}
+
+// failure makes the error of a daemon that failed to do something with the image.
+func (d *daemon) failure(what string, err error, open OpenOptions) error {
+	images := []Image{open.Image}
+	if open.Base != nil {
+		images = append(images, *open.Base)
+	}
+	text := err.Error()
+	refusal, refused := errors.AsType[*qmpError](err)
+	if refused {
+		text = refusal.Desc
+	}
+	if s := d.said(); s != "" && !refused {
+		err = fmt.Errorf("%w: %q", err, s)
+		text = s
+	}
+	return &fault.Error{Code: signOf(text), Msg: fmt.Sprintf("the storage daemon failed to %s: %s", what, said(text, images)), Err: err}
+}
+
+// said returns what the process wrote to stderr, once it is gone.
+func (d *daemon) said() string {
+	select {
+	case <-d.done:
+		return strings.TrimSpace(string(d.stderr.kept))
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,50 @@
+package qemu
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// watch sees to a link until its connection ends, or the daemon does, which nobody else notices while no request is
+// under way.
+func (d *Device) watch(l *link) {
+	tick := time.NewTicker(d.opener.times.hang / 4)
+	defer tick.Stop()
+	heard, since := l.conn.heard.Load(), time.Now()
+	for {
+		select {
+		case <-l.daemon.done:
+			l.conn.cut()
+		case <-l.conn.gone:
+		case <-tick.C:
+			if now := l.conn.heard.Load(); now != heard || !l.conn.busy() {
+				heard, since = now, time.Now()
+			} else if time.Since(since) >= d.opener.times.hang {
+				d.prod(l)
+				since = time.Now()
+			}
+			continue
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.lost(l)
+		return
+	}
+}
+
+// prod asks a daemon that has not answered for long whether it lives, and kills it if it does not say so: what it
+// acknowledged is remembered.
+func (d *Device) prod(l *link) {
+	ctx, cancel := context.WithTimeout(context.Background(), d.opener.times.ping)
+	defer cancel()
+	err := l.daemon.alive(ctx)
+	if err == nil {
+		d.log.Warn("storage is slow", slog.Int("pid", l.daemon.pid), slog.Duration("unanswered", d.opener.times.hang))
+		return
+	}
+	d.log.Error("storage daemon hangs and is killed", slog.Int("pid", l.daemon.pid), slog.Any("error", err))
+	if err := l.daemon.kill(); err != nil {
+		d.log.Error("storage daemon can't be killed", slog.Int("pid", l.daemon.pid), slog.Any("error", err))
+	}
+}

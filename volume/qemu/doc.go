@@ -1,0 +1,33 @@
+// Package qemu runs qemu-img, and reads the headers of disk images without it. Nothing else in this program runs
+// it.
+//
+// # Running
+//
+// A Tool makes, resizes, converts, compares and checks images. It never lets qemu-img guess a format: every call
+// names it. Each call runs one process, which
+//
+//   - inherits the files that the caller names, such as the descriptor of a volume's lock, so that a flock on them
+//     is free only when the process is gone too;
+//   - is killed when the call's context ends, and dies with the server, however that dies;
+//   - runs under limits: address space by the threads it may use, 30 s of processor time where it only looks
+//     (Info, Check, Measure), and where it works (Create, Resize, Convert, Compare) it is killed after 60 s in which
+//     neither its progress, nor its own input and output, nor its target moved;
+//   - gets an environment of its own, and what it writes is read only up to a bound.
+//
+// A call returns after its process was reaped. A context that ended is returned as its cause. Otherwise the error
+// is a fault: ImageToolMissing, PoolFull or PoolUnavailable for what the file system said, VolumeInUse where QEMU's
+// own lock says that the image is open elsewhere, and else ImageToolFailed. Its sentence names files by their last
+// element only; what qemu-img wrote is its cause. qemu-img has no other way to tell its errors apart than text,
+// so this one package compares text (failure.go).
+//
+// The methods of a Tool may be called at the same time. Two calls must not work on one image at once: that is the
+// caller's to see to, by the volume's lock.
+//
+// # Looking
+//
+// Detect, Inspect and Header are pure: they read through an io.ReaderAt, check every length before it is used and
+// allocate no more than 1 MiB. Inspect is for images from outside and decides before qemu-img opens one: qemu-img
+// follows every name in an image that it opens (backing files, data files, extents), and an image that names
+// /etc/passwd would be given the content of /etc/passwd. So no image from outside may go to a Tool before
+// Inspect let it pass, nor may it change in between: what others can write to is copied first.
+package qemu

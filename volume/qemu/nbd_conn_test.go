@@ -1,0 +1,511 @@
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// nbdPeer plays the server.
+type nbdPeer struct {
+	t    testing.TB
+	conn net.Conn
+}
+
+// nbdPair returns a connection in the transmission phase and who is at its other end.
+func nbdPair(t testing.TB, e nbdExport) (*nbdConn, *nbdPeer) {
+	t.Helper()
+	ours, file, err := socketPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := net.FileConn(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := newNBDConn(ours, e)
+	t.Cleanup(func() {
+		c.cut()
+		theirs.Close()
+	})
+	return c, &nbdPeer{t, theirs}
+}
+
+// fullExport is one that can do everything.
+var fullExport = nbdExport{
+	size: 1 << 30, structured: true, context: 3, status: true, maxBlock: 1 << 20,
+	flags: nbdHasFlags | nbdSendFlush | nbdSendFUA | nbdSendTrim | nbdSendWriteZeroes | nbdSendDF | nbdSendFastZero,
+}
+
+// sent is a request as it came.
+type sent struct {
+	flags   uint16
+	command nbdCommand
+	handle  uint64
+	off     uint64
+	length  uint32
+}
+
+// next takes a request, without the data of a write.
+func (p *nbdPeer) next() (r sent) {
+	p.t.Helper()
+	b := make([]byte, nbdRequestSize)
+	if _, err := io.ReadFull(p.conn, b); err != nil {
+		p.t.Error(err)
+		return r
+	}
+	if magic := binary.BigEndian.Uint32(b); magic != nbdRequestMagic {
+		p.t.Errorf("a request begins with %#x", magic)
+	}
+	return sent{
+		binary.BigEndian.Uint16(b[4:]), nbdCommand(binary.BigEndian.Uint16(b[6:])),
+		binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint32(b[24:]),
+	}
+}
+
+func (p *nbdPeer) data(n int) []byte {
+	p.t.Helper()
+	b := make([]byte, n)
+	if _, err := io.ReadFull(p.conn, b); err != nil {
+		p.t.Error(err)
+	}
+	return b
+}
+
+func (p *nbdPeer) say(b []byte) {
+	p.t.Helper()
+	if _, err := p.conn.Write(b); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func TestNBDRequests(t *testing.T) {
+	data := []byte("0123456789abcdef")
+	for name, tc := range map[string]struct {
+		call  func(c *nbdConn) error
+		want  sent
+		data  string
+		reply func(h uint64) []byte
+		err   error
+	}{
+		"read": {
+			func(c *nbdConn) error {
+				p := make([]byte, 16)
+				if err := c.read(p, 512); err != nil || !bytes.Equal(p, data) {
+					return errors.Join(errors.New(string(p)), err)
+				}
+				return nil
+			},
+			sent{nbdFlagDF, nbdRead, 0, 512, 16},
+			"", func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkData, h, uint64(512), data) }, nil,
+		},
+		"read in pieces": {
+			func(c *nbdConn) error {
+				p := bytes.Repeat([]byte{0xff}, 16)
+				if err := c.read(p, 512); err != nil || string(p) != "0123\x00\x00\x00\x0089abcdef" {
+					return errors.Join(errors.New(string(p)), err)
+				}
+				return nil
+			},
+			sent{nbdFlagDF, nbdRead, 0, 512, 16},
+			"", func(h uint64) []byte {
+				return nbdBytes(chunk(0, nbdChunkData, h, uint64(520), data[8:]), chunk(0, nbdChunkHole, h, uint64(516), uint32(4)),
+					chunk(0, nbdChunkData, h, uint64(512), data[:4]), chunk(nbdChunkDone, nbdChunkNone, h))
+			}, nil,
+		},
+		"read fails": {
+			func(c *nbdConn) error { return c.read(make([]byte, 16), 512) },
+			sent{nbdFlagDF, nbdRead, 0, 512, 16},
+			"", func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkError+1, h, uint32(5), uint16(0)) }, syscall.EIO,
+		},
+		"read fails in the middle": {
+			func(c *nbdConn) error { return c.read(make([]byte, 16), 512) },
+			sent{nbdFlagDF, nbdRead, 0, 512, 16},
+			"", func(h uint64) []byte {
+				return nbdBytes(chunk(0, nbdChunkData, h, uint64(512), data[:8]), chunk(nbdChunkDone, nbdChunkErrorOffset, h, uint32(5), uint16(0), uint64(520)))
+			}, syscall.EIO,
+		},
+		"write": {
+			func(c *nbdConn) error { return c.write(data, 1024, 0) },
+			sent{0, nbdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return simple(0, h) }, nil,
+		},
+		"write through": {
+			func(c *nbdConn) error { return c.write(data, 1024, nbdFlagFUA) },
+			sent{nbdFlagFUA, nbdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkNone, h) }, nil,
+		},
+		"write fails": {
+			func(c *nbdConn) error { return c.write(data, 1024, 0) },
+			sent{0, nbdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return simple(28, h) }, syscall.ENOSPC,
+		},
+		"write pieces": {
+			func(c *nbdConn) error { return c.writeVector([][]byte{data[:3], nil, data[3:]}, 1024, 16, 0) },
+			sent{0, nbdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return simple(0, h) }, nil,
+		},
+		"flush": {
+			func(c *nbdConn) error { return c.flush(t.Context()) },
+			sent{0, nbdFlush, 0, 0, 0},
+			"", func(h uint64) []byte { return simple(0, h) }, nil,
+		},
+		"trim": {
+			func(c *nbdConn) error { return c.trim(4096, 8192) },
+			sent{0, nbdTrim, 0, 4096, 8192},
+			"", func(h uint64) []byte { return simple(0, h) }, nil,
+		},
+		"zero": {
+			func(c *nbdConn) error { return c.zero(4096, 8192, 0) },
+			sent{0, nbdWriteZeroes, 0, 4096, 8192},
+			"", func(h uint64) []byte { return simple(0, h) }, nil,
+		},
+		"zero, keep, fast": {
+			func(c *nbdConn) error { return c.zero(4096, 8192, nbdFlagNoHole|nbdFlagFastZero) },
+			sent{nbdFlagNoHole | nbdFlagFastZero, nbdWriteZeroes, 0, 4096, 8192},
+			"", func(h uint64) []byte { return simple(95, h) }, syscall.ENOTSUP,
+		},
+		"status": {
+			func(c *nbdConn) error {
+				got, err := c.status(t.Context(), nil, 0, 4096, true)
+				if err == nil && (len(got) != 1 || got[0] != extent{4096, 3}) {
+					err = errors.New("wrong extents")
+				}
+				return err
+			},
+			sent{nbdFlagReqOne, nbdBlockStatus, 0, 0, 4096},
+			"", func(h uint64) []byte {
+				return chunk(nbdChunkDone, nbdChunkBlockStatus, h, uint32(3), uint32(8192), uint32(3))
+			}, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, peer := nbdPair(t, fullExport)
+			done := make(chan error, 1)
+			go func() { done <- tc.call(c) }()
+			got := peer.next()
+			handle := got.handle
+			got.handle = 0
+			if got != tc.want {
+				t.Errorf("sent %+v, want %+v", got, tc.want)
+			}
+			if d := peer.data(len(tc.data)); string(d) != tc.data {
+				t.Errorf("sent the data %q", d)
+			}
+			peer.say(tc.reply(handle))
+			if err := <-done; !errors.Is(err, tc.err) {
+				t.Errorf("error is %v, want %v", err, tc.err)
+			}
+		})
+	}
+}
+
+// What the server does not offer is not asked of it.
+func TestNBDWithoutOffers(t *testing.T) {
+	c, _ := nbdPair(t, nbdExport{size: 1 << 20, flags: nbdHasFlags, maxBlock: 1 << 20})
+	if err := c.flush(t.Context()); err != nil {
+		t.Errorf("flush: %v", err)
+	}
+	if err := c.trim(0, 512); err != nil {
+		t.Errorf("trim: %v", err)
+	}
+	if err := c.zero(0, 512, 0); !errors.Is(err, syscall.ENOTSUP) {
+		t.Errorf("zero: %v", err)
+	}
+	got, err := c.status(t.Context(), nil, 0, 4096, false)
+	if err != nil || len(got) != 1 || got[0] != (extent{length: 4096}) {
+		t.Errorf("status: %v, %v", got, err)
+	}
+}
+
+func TestNBDSplits(t *testing.T) {
+	e := fullExport
+	e.maxBlock = 4096
+	c, peer := nbdPair(t, e)
+	done := make(chan error, 1)
+	go func() { done <- c.read(make([]byte, 4096+512), 0) }()
+	for _, want := range []sent{{nbdFlagDF, nbdRead, 0, 0, 4096}, {nbdFlagDF, nbdRead, 0, 4096, 512}} {
+		r := peer.next()
+		peer.say(chunk(nbdChunkDone, nbdChunkData, r.handle, r.off, make([]byte, r.length)))
+		if r.handle = 0; r != want {
+			t.Errorf("sent %+v, want %+v", r, want)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	go func() { done <- c.zero(0, nbdMaxRange+512, 0) }()
+	for _, want := range []sent{{0, nbdWriteZeroes, 0, 0, nbdMaxRange}, {0, nbdWriteZeroes, 0, nbdMaxRange, 512}} {
+		r := peer.next()
+		peer.say(simple(0, r.handle))
+		if r.handle = 0; r != want {
+			t.Errorf("sent %+v, want %+v", r, want)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// Many requests are under way, and answered in the reverse order.
+func TestNBDOutOfOrder(t *testing.T) {
+	c, peer := nbdPair(t, fullExport)
+	var calls sync.WaitGroup
+	for i := range nbdDepth {
+		calls.Go(func() {
+			p := make([]byte, 512)
+			if err := c.read(p, int64(i)*512); err != nil || p[0] != byte(i) || p[511] != byte(i) {
+				t.Errorf("read %d: %v, %d", i, err, p[0])
+			}
+		})
+	}
+	var got []sent
+	for range nbdDepth {
+		got = append(got, peer.next())
+	}
+	for _, r := range slices.Backward(got) {
+		peer.say(chunk(nbdChunkDone, nbdChunkData, r.handle, r.off, bytes.Repeat([]byte{byte(r.off / 512)}, 512)))
+	}
+	calls.Wait()
+	if c.busy() {
+		t.Error("something is still under way")
+	}
+}
+
+// A context ends a flush. The reply that comes later is nobody's, and the call is used again.
+func TestNBDContext(t *testing.T) {
+	c, peer := nbdPair(t, fullExport)
+	why := errors.New("enough")
+	for range nbdDepth + 1 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.flush(ctx) }()
+		r := peer.next()
+		cancel(why)
+		if err := <-done; !errors.Is(err, why) {
+			t.Fatalf("flush: %v", err)
+		}
+		peer.say(simple(0, r.handle))
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.write([]byte("x"), 0, 0) }()
+	r := peer.next()
+	peer.data(1)
+	peer.say(simple(0, r.handle))
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// With as many requests under way as there may be, one more waits, or ends with its context.
+func TestNBDDepth(t *testing.T) {
+	c, peer := nbdPair(t, fullExport)
+	var calls sync.WaitGroup
+	handles := make([]uint64, nbdDepth)
+	for i := range handles {
+		calls.Go(func() {
+			if err := c.trim(0, 512); err != nil {
+				t.Error(err)
+			}
+		})
+		handles[i] = peer.next().handle
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.flush(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("flush: %v", err)
+	}
+	if _, err := c.status(ctx, nil, 0, 512, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("status: %v", err)
+	}
+	for _, h := range handles {
+		peer.say(simple(0, h))
+	}
+	calls.Wait()
+}
+
+// However the server breaks the protocol or goes away, requests end with errNBDGone, and those that come too.
+func TestNBDBroken(t *testing.T) {
+	read := func(c *nbdConn) error { return c.read(make([]byte, 16), 512) }
+	flush := func(c *nbdConn) error { return c.flush(context.Background()) }
+	status := func(c *nbdConn) error {
+		_, err := c.status(context.Background(), nil, 0, 4096, false)
+		return err
+	}
+	for name, tc := range map[string]struct {
+		call  func(c *nbdConn) error
+		reply func(h uint64) []byte
+	}{
+		"goes away":                 {flush, func(uint64) []byte { return nil }},
+		"goes away in a head":       {flush, func(h uint64) []byte { return simple(0, h)[:9] }},
+		"goes away in the data":     {read, func(h uint64) []byte { return chunk(1, nbdChunkData, h, uint64(512), make([]byte, 16))[:30] }},
+		"no reply":                  {flush, func(uint64) []byte { return []byte(strings.Repeat("x", 20)) }},
+		"unknown handle":            {flush, func(h uint64) []byte { return simple(0, h+1<<nbdIndexBits) }},
+		"handle of nothing":         {flush, func(h uint64) []byte { return simple(0, h^1) }},
+		"handle zero":               {flush, func(uint64) []byte { return simple(0, 0) }},
+		"index out of range":        {flush, func(h uint64) []byte { return simple(0, h|0xff) }},
+		"simple to a read":          {read, func(h uint64) []byte { return simple(0, h, make([]byte, 16)) }},
+		"too little data":           {read, func(h uint64) []byte { return chunk(1, nbdChunkData, h, uint64(512), make([]byte, 8)) }},
+		"too much data":             {read, func(h uint64) []byte { return chunk(1, nbdChunkData, h, uint64(512), make([]byte, 17)) }},
+		"data before":               {read, func(h uint64) []byte { return chunk(1, nbdChunkData, h, uint64(511), make([]byte, 16)) }},
+		"data behind":               {read, func(h uint64) []byte { return chunk(1, nbdChunkData, h, uint64(528), make([]byte, 1)) }},
+		"data far away":             {read, func(h uint64) []byte { return chunk(1, nbdChunkData, h, ^uint64(0), make([]byte, 16)) }},
+		"data without data":         {read, func(h uint64) []byte { return chunk(1, nbdChunkData, h, uint64(512)) }},
+		"data of less than nothing": {read, func(h uint64) []byte { return chunk(1, nbdChunkData, h, uint32(512)) }},
+		"the same data twice": {read, func(h uint64) []byte {
+			return nbdBytes(chunk(0, nbdChunkData, h, uint64(512), make([]byte, 9)), chunk(1, nbdChunkData, h, uint64(512), make([]byte, 9)))
+		}},
+		"a hole of nothing":      {read, func(h uint64) []byte { return chunk(1, nbdChunkHole, h, uint64(512), uint32(0)) }},
+		"a hole too large":       {read, func(h uint64) []byte { return chunk(1, nbdChunkHole, h, uint64(512), ^uint32(0)) }},
+		"a hole too short":       {read, func(h uint64) []byte { return chunk(1, nbdChunkHole, h, uint64(512)) }},
+		"done without data":      {read, func(h uint64) []byte { return chunk(1, nbdChunkNone, h) }},
+		"none that is not done":  {flush, func(h uint64) []byte { return chunk(0, nbdChunkNone, h) }},
+		"none with something":    {flush, func(h uint64) []byte { return chunk(1, nbdChunkNone, h, "x") }},
+		"data for a flush":       {flush, func(h uint64) []byte { return chunk(1, nbdChunkData, h, uint64(0), "x") }},
+		"status for a flush":     {flush, func(h uint64) []byte { return chunk(1, nbdChunkBlockStatus, h, uint32(3), uint32(1), uint32(0)) }},
+		"unknown chunk":          {flush, func(h uint64) []byte { return chunk(1, 77, h) }},
+		"an error too long":      {flush, func(h uint64) []byte { return chunk(1, nbdChunkError+1, h, make([]byte, nbdMaxChunk+1)) }},
+		"an error too short":     {flush, func(h uint64) []byte { return chunk(1, nbdChunkError+1, h, "x") }},
+		"status without extents": {status, func(h uint64) []byte { return chunk(1, nbdChunkNone, h) }},
+		"status of another":      {status, func(h uint64) []byte { return chunk(1, nbdChunkBlockStatus, h, uint32(9), uint32(1), uint32(0)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, peer := nbdPair(t, fullExport)
+			done := make(chan error, 2)
+			go func() { done <- tc.call(c) }()
+			h := peer.next().handle
+			go func() { done <- c.trim(0, 512) }()
+			peer.next()
+			peer.say(tc.reply(h))
+			peer.conn.Close()
+			for range 2 {
+				if err := <-done; !errors.Is(err, errNBDGone) {
+					t.Errorf("error is %v", err)
+				}
+			}
+			<-c.gone
+			if err := c.flush(t.Context()); !errors.Is(err, errNBDGone) {
+				t.Errorf("a request that came later: %v", err)
+			}
+		})
+	}
+}
+
+// A structured reply to a client that did not ask for such.
+func TestNBDNotStructured(t *testing.T) {
+	e := fullExport
+	e.structured = false
+	c, peer := nbdPair(t, e)
+	p := make([]byte, 4)
+	done := make(chan error, 1)
+	go func() { done <- c.read(p, 0) }()
+	r := peer.next()
+	if r.flags != 0 {
+		t.Errorf("flags %#x", r.flags)
+	}
+	peer.say(simple(0, r.handle, "data"))
+	if err := <-done; err != nil || string(p) != "data" {
+		t.Errorf("%q, %v", p, err)
+	}
+	go func() { done <- c.read(p, 0) }()
+	peer.say(chunk(1, nbdChunkNone, peer.next().handle))
+	if err := <-done; !errors.Is(err, errNBDGone) {
+		t.Error(err)
+	}
+}
+
+// A server that reads nothing must not keep the connection from being cut, nor requests from ending.
+func TestNBDCutWhileWriting(t *testing.T) {
+	c, _ := nbdPair(t, fullExport)
+	var calls sync.WaitGroup
+	started := make(chan struct{}, 8)
+	for range 8 {
+		calls.Go(func() {
+			started <- struct{}{}
+			if err := c.write(make([]byte, 1<<20), 0, 0); !errors.Is(err, errNBDGone) {
+				t.Error(err)
+			}
+		})
+	}
+	for range 8 {
+		<-started
+	}
+	c.cut()
+	calls.Wait()
+}
+
+func TestNBDClose(t *testing.T) {
+	c, peer := nbdPair(t, fullExport)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.close()
+	}()
+	if r := peer.next(); r.command != nbdDisconnect {
+		t.Errorf("sent %+v", r)
+	}
+	<-done
+	if err := c.trim(0, 512); !errors.Is(err, errNBDGone) {
+		t.Errorf("a request that came later: %v", err)
+	}
+	c.close() // again
+}
+
+// A connection that is cut in the moment in which the last reply came ends too.
+func TestNBDCutAfterReply(t *testing.T) {
+	for i := range 500 {
+		c, peer := nbdPair(t, fullExport)
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			if i%2 == 0 {
+				err = c.flush(t.Context()) // read by the connection's own goroutine
+			} else {
+				err = c.trim(0, 512) // and by this
+			}
+			c.cut()
+			done <- err
+		}()
+		peer.say(simple(0, peer.next().handle))
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		peer.conn.Close()
+	}
+}
+
+// Whatever a server says, nothing is written outside of a request's buffer and everything ends.
+func FuzzNBDStream(f *testing.F) {
+	const first = 1 << nbdIndexBits
+	f.Add(chunk(nbdChunkDone, nbdChunkData, first, uint64(512), make([]byte, 16)))
+	f.Add(nbdBytes(chunk(0, nbdChunkHole, first, uint64(512), uint32(16)), chunk(1, nbdChunkNone, first), simple(0, 2*first+1)))
+	f.Add(chunk(nbdChunkDone, nbdChunkError+1, first, uint32(5), uint16(1), "x"))
+	f.Add(chunk(nbdChunkDone, nbdChunkBlockStatus, 2*first+1, uint32(3), uint32(8192), uint32(3)))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		c, peer := nbdPair(t, fullExport)
+		buf := make([]byte, 48)
+		var calls sync.WaitGroup
+		calls.Go(func() { _ = c.read(buf[16:32], 512) })
+		peer.next()
+		calls.Go(func() { _, _ = c.status(context.Background(), nil, 0, 4096, false) })
+		peer.next()
+		_, _ = peer.conn.Write(stream)
+		peer.conn.Close()
+		calls.Wait()
+		<-c.gone
+		if !zeros(buf[:16]) || !zeros(buf[32:]) {
+			t.Fatalf("%x", buf)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package qemu
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// nbdExport is what the handshake told about an export.
+type nbdExport struct {
+	size       int64
+	flags      uint16
+	structured bool   // replies may be structured
+	context    uint32 // the id of base:allocation
+	status     bool   // base:allocation was granted
+	maxBlock   int64  // bytes of data that one request may carry
+}
+
+// Bounds of what a server may say in a handshake.
+const (
+	nbdMaxOptionReply   = 64 << 10
+	nbdMaxOptionReplies = 64       // to one option
+	nbdDefaultMaxBlock  = 32 << 20 // where the server does not say, by the specification
+)
+
+// nbdNegotiate does the client's part of the handshake on conn for the export of that name, and fails when ctx ends.
+func nbdNegotiate(ctx context.Context, conn net.Conn, name string) (nbdExport, error) {
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.SetDeadline(time.Unix(1, 0)) // what is under way fails; the caller closes it
+	})
+	e, err := nbdHandshake(conn, name)
+	if !stop() && ctx.Err() != nil {
+		return e, fmt.Errorf("NBD handshake: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		return e, fmt.Errorf("NBD handshake: %w", err)
+	}
+	return e, nil
+}
+
+func nbdHandshake(rw io.ReadWriter, name string) (e nbdExport, err error) {
+	var greeting [18]byte
+	if _, err := io.ReadFull(rw, greeting[:]); err != nil {
+		return e, err
+	}
+	flags := binary.BigEndian.Uint16(greeting[16:])
+	if binary.BigEndian.Uint64(greeting[:]) != nbdMagic || binary.BigEndian.Uint64(greeting[8:]) != nbdOptionMagic || flags&nbdFixedNewstyle == 0 {
+		return e, errors.New("the server does not speak fixed newstyle NBD")
+	}
+	answer := binary.BigEndian.AppendUint32(nil, uint32(flags&(nbdFixedNewstyle|nbdNoZeroes)))
+	if _, err := rw.Write(answer); err != nil {
+		return e, err
+	}
+
+	err = nbdOption(rw, nbdOptStructuredReply, nil, nil)
+	if err == nil {
+		e.structured = true
+		err = nbdOption(rw, nbdOptSetMetaContext, nbdContextQuery(name), e.metaContext)
+	}
+	if err != nil && !errors.As(err, new(nbdRefusalError)) {
+		return e, err
+	}
+	e.maxBlock = nbdDefaultMaxBlock
+	ask := nbdName(nil, name)
+	ask = binary.BigEndian.AppendUint16(ask, 1)
+	ask = binary.BigEndian.AppendUint16(ask, nbdInfoBlockSize)
+	if err := nbdOption(rw, nbdOptGo, ask, e.info); err != nil {
+		return e, err
+	}
+	if e.flags&nbdHasFlags == 0 {
+		return e, errors.New("the server did not describe the export")
+	}
+	return e, nil
+}
+
+// nbdName appends a name with its length.
+func nbdName(b []byte, name string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(name)))
+	return append(b, name...)
+}
+
+func nbdContextQuery(export string) []byte {
+	b := nbdName(nil, export)
+	b = binary.BigEndian.AppendUint32(b, 1)
+	return nbdName(b, nbdContext)
+}
+
+// nbdRefusalError is a server's refusal of an option.
+type nbdRefusalError struct {
+	option, reply uint32
+	msg           string
+}
+
+func (r nbdRefusalError) Error() string {
+	return fmt.Sprintf("the server refused option %d with error %#x: %.200q", r.option, r.reply, r.msg)
+}
+
+// nbdOption asks for an option and takes the replies to it until it is acknowledged, or refused with an nbdRefusalError.
+func nbdOption(rw io.ReadWriter, option uint32, data []byte, take func(reply uint32, data []byte) error) error {
+	b := binary.BigEndian.AppendUint64(nil, nbdOptionMagic)
+	b = binary.BigEndian.AppendUint32(b, option)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
+	if _, err := rw.Write(append(b, data...)); err != nil {
+		return err
+	}
+	for range nbdMaxOptionReplies {
+		var header [20]byte
+		if _, err := io.ReadFull(rw, header[:]); err != nil {
+			return err
+		}
+		reply, length := binary.BigEndian.Uint32(header[12:]), binary.BigEndian.Uint32(header[16:])
+		if binary.BigEndian.Uint64(header[:]) != nbdOptReply || binary.BigEndian.Uint32(header[8:]) != option {
+			return fmt.Errorf("the reply to option %d is no reply to it", option)
+		}
+		if length > nbdMaxOptionReply {
+			return fmt.Errorf("the reply to option %d has %d bytes", option, length)
+		}
+		payload := make([]byte, length)
+		if _, err := io.ReadFull(rw, payload); err != nil {
+			return err
+		}
+		switch {
+		case reply&nbdRepError != 0:
+			return nbdRefusalError{option, reply, string(payload)}
+		case reply == nbdRepAck:
+			return nil
+		case take == nil:
+			return fmt.Errorf("the server answered option %d with %d", option, reply)
+		}
+		if err := take(reply, payload); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("the server does not end its replies to option %d", option)
+}
+
+// metaContext takes the reply to NBD_OPT_SET_META_CONTEXT.
+func (e *nbdExport) metaContext(reply uint32, data []byte) error {
+	if reply != nbdRepMetaContext || len(data) < 4 {
+		return errors.New("the metadata context is malformed")
+	}
+	if string(data[4:]) == nbdContext {
+		e.context, e.status = binary.BigEndian.Uint32(data), true
+	}
+	return nil
+}
+
+// info takes a reply to NBD_OPT_GO.
+func (e *nbdExport) info(reply uint32, data []byte) error {
+	if reply != nbdRepInfo || len(data) < 2 {
+		return errors.New("the description of the export is malformed")
+	}
+	switch kind := binary.BigEndian.Uint16(data); kind {
+	case nbdInfoExport:
+		if len(data) != 12 {
+			return errors.New("the description of the export is malformed")
+		}
+		size := binary.BigEndian.Uint64(data[2:])
+		if size > 1<<63-1 {
+			return fmt.Errorf("the export has %d bytes", size)
+		}
+		e.size, e.flags = int64(size), binary.BigEndian.Uint16(data[10:])
+	case nbdInfoBlockSize:
+		if len(data) != 14 {
+			return errors.New("the block sizes of the export are malformed")
+		}
+		const least = 64 << 10 // every server must take so much
+		if most := binary.BigEndian.Uint32(data[10:]); most >= least {
+			e.maxBlock = min(int64(most)&^0xfff, nbdDefaultMaxBlock)
+		}
+	}
+	return nil
+}
