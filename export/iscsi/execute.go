@@ -8,7 +8,7 @@ import (
 // isQuick reports whether a command may be one that needs no waiting.
 func (s *session) isQuick(t *task) bool {
 	switch {
-	case t.noUnit || t.condition != 0:
+	case t.noUnit || t.condition != 0 || s.target.cfg.Limiter.limits():
 		return false
 	case t.plan.Kind == scsi.KindRead:
 		return t.plan.Direct && s.target.reader != nil && t.inRoom() > 0
@@ -104,6 +104,9 @@ func (s *session) finishLocked(t *task) {
 // unlist takes a task out of the session's. s.mu is held.
 func (s *session) unlist(t *task) {
 	delete(s.tasks, t.itt)
+	if t.timer != nil {
+		t.timer.Stop()
+	}
 	if t.immediate {
 		s.immediates--
 	}

@@ -93,6 +93,7 @@ func (s *session) launch(t *task) {
 	case !s.mayRun(t):
 		t.state = queued
 		s.blocked.push(t)
+	case s.delay(t):
 	default:
 		t.state = queued
 		s.ready.push(t)

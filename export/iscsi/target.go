@@ -32,6 +32,7 @@ type TargetConfig struct {
 	// Device is the medium of Unit. It is not used but as a NowReader or NowWriter where it is one.
 	Device scsi.Device
 
+	Limiter  *Limiter // of the volume; nil limits nothing
 	Counters Counters // of all its sessions; nil counts nothing
 }
 

@@ -38,7 +38,9 @@ type task struct {
 	cmd       scsi.Command
 	plan      scsi.Plan
 	noUnit    bool
-	seq       uint64 // order of arrival
+	paced     bool        // the limiter knows of it
+	timer     *time.Timer // while the limiter delays it
+	seq       uint64      // order of arrival
 	ctx       abortable
 
 	state    taskState
