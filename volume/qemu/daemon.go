@@ -130,13 +130,13 @@ func (d *daemon) start(path string, rules []fileRule, files []*os.File) error {
 }
 
 // daemonLimits puts limits on the process. Measured with QEMU 7.2: 230 MiB of address space when it begins. On top of
-// that come the buffers of 16 requests of 32 MiB, 64 threads with stacks of 8 MiB, some hundred coroutines with stacks of
+// that come the buffers of 16 requests of 4 MiB, 64 threads with stacks of 8 MiB, some hundred coroutines with stacks of
 // 1 MiB, and the cache of L2 tables of 32 MiB.
 func daemonLimits(pid int) error {
 	for _, l := range []struct {
 		resource int
 		max      uint64
-	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_AS, 4096 * mib}, {unix.RLIMIT_NOFILE, 256}} {
+	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_AS, 2048 * mib}, {unix.RLIMIT_NOFILE, 256}} {
 		if err := setLimit(pid, l.resource, l.max, l.max); err != nil {
 			return fmt.Errorf("limit the storage daemon: %w", err)
 		}

@@ -29,6 +29,7 @@ type Device struct {
 	inherit []*os.File
 	log     *slog.Logger
 	size    atomic.Int64 // what users see
+	most    int          // bytes of data that a write to the daemon has at most: some fit in the log beside each other
 	closing chan struct{}
 	work    sync.WaitGroup
 
@@ -86,6 +87,7 @@ func (o *Opener) Open(ctx context.Context, options OpenOptions, inherit ...*os.F
 		return nil, err
 	}
 	d.size.Store(l.conn.export.size)
+	d.most = int(min(mostPiece, l.conn.export.maxBlock, o.config.ReplayLimit/4))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.use(l)
