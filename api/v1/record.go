@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"elstore/api/rest"
 	"elstore/volume"
 )
 
@@ -82,20 +81,6 @@ func records(list []volume.Volume) []record {
 		out[i] = recordOf(&list[i])
 	}
 	return out
-}
-
-// encodeRecords writes a list as JSON.
-func encodeRecords(list []record) rest.Encoded {
-	const usual = 512 // bytes of a record
-	body := make([]byte, 0, 2+usual*len(list))
-	body = append(body, '[')
-	for i := range list {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = list[i].appendJSON(body)
-	}
-	return append(body, ']', '\n')
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format(timeFormat) }

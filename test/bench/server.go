@@ -68,7 +68,8 @@ func (s *server) post(ctx context.Context, path string, body any) ([]byte, time.
 		return nil, 0, err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	answer := make([]byte, max(resp.ContentLength, 0)) // at once: growing it would be measured too
+	_, err = io.ReadFull(resp.Body, answer)
 	took := time.Since(began)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %s", path, resp.Status, answer)

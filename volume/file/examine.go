@@ -39,12 +39,16 @@ type Report struct {
 	Findings []Finding
 }
 
+// zfsMagic is what statfs says of a ZFS dataset.
+const zfsMagic = 0x2fc12fc1
+
 // examiner looks at a pool without changing it.
 type examiner struct {
 	pool   *dir
 	bases  map[string]int64
 	needed map[string]bool
 	blind  bool // some volume's base is not known
+	stays  bool // deleted volumes stay in their place, as they do on ZFS
 	report Report
 }
 
@@ -57,6 +61,10 @@ func Examine(poolDir string) (Report, error) {
 	}
 	defer pool.close()
 	x := &examiner{pool: pool, bases: map[string]int64{}, needed: map[string]bool{}}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(pool.fd.Fd()), &st); err == nil {
+		x.stays = st.Type == zfsMagic
+	}
 	if err := x.listBases(); err != nil {
 		return x.report, err
 	}
@@ -235,7 +243,7 @@ func (x *examiner) found(where, in string, d *dir, c contents, f volume.Found, b
 			x.find(Note, path.Join(where, data), "meta.json names "+image+"; nobody reads this file", "remove it if it is yours")
 		}
 	}
-	if c.deleted != (in == binName) {
+	if c.deleted != (in == binName) && !x.stays {
 		x.find(Warning, where, "a crash cut off its way into or out of the bin", "the next start of the server finishes it")
 	}
 	if info, err := d.root.Lstat(uploadName); err == nil {

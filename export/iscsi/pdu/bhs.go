@@ -98,3 +98,7 @@ func (t *TargetSN) encodeSN(h *BHS) {
 	h.put32(28, uint32(t.ExpCmdSN))
 	h.put32(32, uint32(t.MaxCmdSN))
 }
+
+// SetTargetSN sets the three numbers of a header that a target sends, whatever its opcode: they may not be known
+// before it is sent.
+func (h *BHS) SetTargetSN(t TargetSN) { t.encodeSN(h) }

@@ -26,13 +26,14 @@ type Writer struct {
 	owners     []*Buffer // of the data, one hold each
 	block      *Buffer
 	start, end int
-	queued     int // bytes
+	queued     int     // bytes
+	nowait     *nowait // nil: dst has no descriptor
 	err        error
 }
 
 // NewWriter returns a Writer to dst without digests. Only where dst is the connection itself, and not one that
 // wraps it, are writes gathered by the system.
-func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst} }
+func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst, nowait: newNowait(dst)} }
 
 // SetDigests says which digests the PDUs that End from now on bear.
 func (w *Writer) SetDigests(header, data bool) { w.headerDigest, w.dataDigest = header, data }
@@ -90,7 +91,9 @@ func (w *Writer) Queued() int { return w.queued }
 func (w *Writer) Flush() error {
 	w.cut()
 	if w.err == nil && len(w.out) > 0 {
-		w.sending = w.out
+		if w.sending == nil { // else TryFlush has begun with it
+			w.sending = w.out
+		}
 		_, w.err = w.sending.WriteTo(w.dst)
 	}
 	w.Discard()

@@ -1,0 +1,82 @@
+package iscsi
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"elstore/export/iscsi/pdu"
+)
+
+// conn is a connection from accept to end. Its goroutine runs the login and then reads for the session.
+type conn struct {
+	server *Server
+	net    net.Conn
+	life   life
+
+	mu     sync.Mutex
+	reason error         // why it was killed
+	killed chan struct{} // made by closing, closed by kill
+}
+
+// kill ends the connection: what reads or writes it fails. The first reason counts. It never waits.
+func (c *conn) kill(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reason != nil {
+		return
+	}
+	c.reason = why
+	if c.killed != nil {
+		close(c.killed)
+	}
+	_ = c.net.Close()
+}
+
+// why is the reason of kill, or nil.
+func (c *conn) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reason
+}
+
+// closing is closed by kill.
+func (c *conn) closing() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.killed == nil {
+		c.killed = make(chan struct{})
+		if c.reason != nil {
+			close(c.killed)
+		}
+	}
+	return c.killed
+}
+
+// run serves the connection to its end.
+func (c *conn) run() {
+	defer c.server.forget(c)
+	_ = c.net.SetDeadline(time.Now().Add(c.server.cfg.LoginTimeout))
+	reader, writer := pdu.NewReader(c.life.watch(pdu.Lazy(c.net))), pdu.NewWriter(c.net)
+	defer reader.Close()
+	defer writer.Discard()
+	s, err := c.login(reader, writer)
+	if s == nil {
+		if why := c.why(); why != nil {
+			err = why
+		}
+		c.kill(err)
+		if err != nil {
+			c.server.cfg.Log.Info("iscsi login failed", slog.String("remote", c.net.RemoteAddr().String()), slog.Any("error", err))
+		}
+		return
+	}
+	c.server.opened(c)
+	if err == nil {
+		_ = c.net.SetDeadline(time.Time{})
+		s.begin()
+		err = s.read()
+	}
+	s.end(err)
+}
