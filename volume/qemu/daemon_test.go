@@ -218,7 +218,7 @@ func TestDaemonStartFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := o.Open(ctx, OpenOptions{Image: Image{qcow2, QCOW2}}); !errors.Is(err, context.Canceled) {
+	if _, err := o.Open(ctx, OpenOptions{Image: Image{qcow2, QCOW2}}); !errors.Is(err, context.Canceled) || !fault.Is(err, fault.JobCancelled) {
 		t.Errorf("with a context that ended: %v", err)
 	}
 }

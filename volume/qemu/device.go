@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -50,7 +51,11 @@ type Device struct {
 	flushErr error  // of the last flush
 }
 
-var _ volume.Device = (*Device)(nil)
+var (
+	_ volume.Device       = (*Device)(nil)
+	_ volume.VectorWriter = (*Device)(nil)
+	_ volume.ExtentReader = (*Device)(nil)
+)
 
 // state is what becomes of requests.
 type state uint8
@@ -83,6 +88,9 @@ func (o *Opener) Open(ctx context.Context, options OpenOptions, inherit ...*os.F
 	}
 	d.turn.L = &d.mu
 	l, err := d.start(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("open the image: %w", context.Cause(ctx))
+	}
 	if err != nil {
 		return nil, err
 	}
