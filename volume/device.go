@@ -2,6 +2,19 @@ package volume
 
 import "context"
 
+// VectorWriter is a Device that writes several pieces in one go.
+type VectorWriter interface {
+	// WriteVectorAt writes all pieces, one behind the other, at off, or fails.
+	WriteVectorAt(pieces [][]byte, off int64) (int, error)
+}
+
+// ExtentReader is a Device that knows which parts of it have storage.
+type ExtentReader interface {
+	// NextExtent returns for how many bytes from off on, 1 at least where off is below Size, all has storage (mapped) or
+	// none. What has none reads as zeros.
+	NextExtent(ctx context.Context, off int64) (length int64, mapped bool, err error)
+}
+
 // Device is the content of an opened volume. Every method may be called from many goroutines at once. A
 // request past the end, or one that is not whole sectors where the storage asks for it, fails and changes
 // nothing. After Close only Close may be called.

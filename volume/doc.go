@@ -16,7 +16,9 @@
 //  2. the volume's lock between processes, Backend.Lock (a flock that children inherit);
 //  3. room in a pool, Pools.Reserve (its critical section is inside; nothing is held on return but numbers);
 //  4. Service.mu, for the index, held for memory work only: never across a system call;
-//  5. the gate of an opened volume, to hold its requests back for a moment.
+//  5. the gate of an opened volume, to hold its requests back for a moment. A Device may hold requests back by itself
+//     while its Backend works on the open image (Held.Resize): that is inside of everything else, and over when the
+//     call returns.
 //
 // # What a crash leaves
 //

@@ -11,7 +11,11 @@ type gate struct {
 	dev Device
 }
 
-var _ Device = (*gate)(nil)
+var (
+	_ Device       = (*gate)(nil)
+	_ VectorWriter = (*gate)(nil)
+	_ ExtentReader = (*gate)(nil)
+)
 
 func newGate(dev Device) *gate { return &gate{dev: dev} }
 
@@ -35,6 +39,33 @@ func (g *gate) WriteAt(p []byte, off int64) (int, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.dev.WriteAt(p, off)
+}
+
+// WriteVectorAt writes one piece after the other where the Device can't do better.
+func (g *gate) WriteVectorAt(pieces [][]byte, off int64) (n int, err error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if v, ok := g.dev.(VectorWriter); ok {
+		return v.WriteVectorAt(pieces, off)
+	}
+	for _, p := range pieces {
+		done, err := g.dev.WriteAt(p, off+int64(n))
+		n += done
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// NextExtent says of a Device that doesn't know that all of it has storage.
+func (g *gate) NextExtent(ctx context.Context, off int64) (length int64, mapped bool, err error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if r, ok := g.dev.(ExtentReader); ok {
+		return r.NextExtent(ctx, off)
+	}
+	return g.dev.Size() - off, true, nil
 }
 
 func (g *gate) Flush(ctx context.Context) error {

@@ -82,6 +82,16 @@ func (s *Service) Open(ctx context.Context, id ID, c Claim) (*Opened, error) {
 	return o, err
 }
 
+// WriteVectorAt implements VectorWriter.
+func (o *Opened) WriteVectorAt(pieces [][]byte, off int64) (int, error) {
+	return o.opened.device.WriteVectorAt(pieces, off)
+}
+
+// NextExtent implements ExtentReader.
+func (o *Opened) NextExtent(ctx context.Context, off int64) (length int64, mapped bool, err error) {
+	return o.opened.device.NextExtent(ctx, off)
+}
+
 // Close ends the claim, and closes the Device if it was the last. It waits for an operation on the volume to end.
 func (o *Opened) Close() error {
 	ctx := context.Background() // the claim must end whatever became of its user

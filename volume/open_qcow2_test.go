@@ -133,3 +133,37 @@ func TestQCOW2CloneWhileInUse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a Device can do beyond the least goes through a claim; where it can't, the least does.
+func TestClaimOffersMore(t *testing.T) {
+	p := newPlace(t, `{}`)
+	for name, tc := range map[string]struct {
+		v      volume.Volume
+		sparse bool // it knows what was never written
+	}{
+		"raw":   {p.create("v", 4*mib), false},
+		"qcow2": {p.createQCOW2(4 * mib), true},
+	} {
+		o := p.open(tc.v.ID, volume.Claim{Export: "one"})
+		data := noise(128 << 10)
+		if n, err := volume.VectorWriter(o).WriteVectorAt([][]byte{data[:512], nil, data[512:]}, mib); err != nil || n != len(data) {
+			t.Errorf("%s: wrote %d bytes, %v", name, n, err)
+		}
+		got := make([]byte, len(data))
+		if _, err := o.ReadAt(got, mib); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: what was written is not there: %v", name, err)
+		}
+		if n, err := o.WriteVectorAt([][]byte{data, data}, 4*mib-int64(len(data))); err == nil {
+			t.Errorf("%s: wrote %d bytes past the end", name, n)
+		}
+		if length, mapped, err := volume.ExtentReader(o).NextExtent(t.Context(), mib); err != nil || !mapped || length < int64(len(data)) {
+			t.Errorf("%s: %d bytes, mapped %t, %v", name, length, mapped, err)
+		}
+		if length, mapped, err := o.NextExtent(t.Context(), 2*mib); err != nil || mapped && tc.sparse || length != 2*mib {
+			t.Errorf("%s: %d bytes, mapped %t, %v", name, length, mapped, err)
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -37,9 +37,6 @@ type daemon struct {
 	err  error         // what waiting for it said; nil if it exited with 0. Valid when done is closed
 }
 
-// exportID names the export, in QMP. Its name in NBD is the empty one.
-const exportID = "nbd"
-
 // startDaemon starts a daemon that exports what o names.
 func (o *Opener) startDaemon(ctx context.Context, open OpenOptions, inherit []*os.File) (*daemon, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.times.start, errors.New("the storage daemon took too long to start"))
@@ -130,98 +127,18 @@ func (d *daemon) start(path string, rules []fileRule, files []*os.File) error {
 }
 
 // daemonLimits puts limits on the process. Measured with QEMU 7.2: 230 MiB of address space when it begins. On top of
-// that come the buffers of 16 requests of 32 MiB, 64 threads with stacks of 8 MiB, some hundred coroutines with stacks of
+// that come the buffers of 16 requests of 4 MiB, 64 threads with stacks of 8 MiB, some hundred coroutines with stacks of
 // 1 MiB, and the cache of L2 tables of 32 MiB.
 func daemonLimits(pid int) error {
 	for _, l := range []struct {
 		resource int
 		max      uint64
-	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_AS, 4096 * mib}, {unix.RLIMIT_NOFILE, 256}} {
+	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_AS, 2048 * mib}, {unix.RLIMIT_NOFILE, 256}} {
 		if err := setLimit(pid, l.resource, l.max, l.max); err != nil {
 			return fmt.Errorf("limit the storage daemon: %w", err)
 		}
 	}
 	return nil
-}
-
-// export opens the image and exports it.
-func (d *daemon) export(ctx context.Context, open OpenOptions) error {
-	err := d.open(ctx, open)
-	// The daemon before this one may be gone and the image be locked still: io_uring finishes what was under way, and lets go
-	// of the file, after the process.
-	for end, pause := time.Now().Add(d.times.unlock), time.Millisecond; err != nil && locked(err) && time.Now().Before(end); pause *= 2 {
-		wait, cancel := context.WithTimeout(ctx, pause)
-		<-wait.Done()
-		cancel()
-		err = d.open(ctx, open)
-	}
-	if err != nil {
-		return err
-	}
-	return d.addExport(ctx, open.ReadOnly)
-}
-
-// open opens the image.
-func (d *daemon) open(ctx context.Context, open OpenOptions) error {
-	err := d.qmp.do(ctx, "blockdev-add", open.blockdev("io_uring"), nil)
-	if err == nil || ctx.Err() != nil || locked(err) {
-		return err
-	}
-	// The kernel or its administrator may forbid io_uring. If that is not why, the same error comes again.
-	return d.qmp.do(ctx, "blockdev-add", open.blockdev("threads"), nil)
-}
-
-// locked reports whether err says that another process has the image open.
-func locked(err error) bool {
-	refusal, ok := errors.AsType[*qmpError](err)
-	return ok && signOf(refusal.Desc) == fault.VolumeInUse
-}
-
-// signOf returns the code of what QEMU said.
-func signOf(text string) fault.Code {
-	for _, sign := range signs {
-		if strings.Contains(text, sign.text) {
-			return sign.code
-		}
-	}
-	return fault.ImageToolFailed
-}
-
-// addExport exports the image, which was opened.
-func (d *daemon) addExport(ctx context.Context, readonly bool) error {
-	// No iothread: QEMU 7.2 aborts when a client of an export in one goes away.
-	return d.qmp.do(ctx, "block-export-add", map[string]any{
-		"type": "nbd", "id": exportID, "node-name": nodeName, "name": "", "writable": !readonly,
-	}, nil)
-}
-
-// removeExport ends the export, and the connections to it.
-func (d *daemon) removeExport(ctx context.Context) error {
-	return d.qmp.do(ctx, "block-export-del", map[string]any{"id": exportID, "mode": "hard"}, nil)
-}
-
-// resize changes the size of the image, which must not be exported.
-func (d *daemon) resize(ctx context.Context, size int64) error {
-	return d.qmp.do(ctx, "block_resize", map[string]any{"node-name": nodeName, "size": size}, nil)
-}
-
-// alive asks for a sign of life.
-func (d *daemon) alive(ctx context.Context) error {
-	return d.qmp.do(ctx, "query-version", nil, nil)
-}
-
-// connect makes a connection to the export.
-func (d *daemon) connect(ctx context.Context) (*nbdConn, error) {
-	conn, err := d.nbd.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	export, err := nbdNegotiate(ctx, conn, "")
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return newNBDConn(conn, export), nil
 }
 
 // stop ends the process: first it is asked to, then told, and killed only after it had long to write what it holds. The

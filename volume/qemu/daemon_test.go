@@ -59,7 +59,7 @@ func TestDaemonExports(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := uint16(nbdSendFlush | nbdSendFUA | nbdSendTrim | nbdSendWriteZeroes | nbdSendDF | nbdSendFastZero)
-	if e := c.export; e.size != 64<<20 || e.flags&want != want || !e.structured || !e.status || e.maxBlock != 32<<20 {
+	if e := c.export; e.size != 64<<20 || e.flags&want != want || !e.structured || !e.status || e.maxBlock != nbdMaxData {
 		t.Errorf("export %+v", e)
 	}
 	c.close()
@@ -99,7 +99,7 @@ func TestDaemonRights(t *testing.T) {
 		{"status", "NoNewPrivs", "1"},
 		{"status", "CapAmb", "0000000000000000"},
 		{"limits", "Max core file size", "0"},
-		{"limits", "Max address space", strconv.Itoa(4 << 30)},
+		{"limits", "Max address space", strconv.Itoa(2 << 30)},
 		{"limits", "Max open files", "256"},
 	} {
 		if got := procField(t, d.pid, tc.file, tc.label); got != tc.want {
@@ -218,7 +218,7 @@ func TestDaemonStartFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := o.Open(ctx, OpenOptions{Image: Image{qcow2, QCOW2}}); !errors.Is(err, context.Canceled) {
+	if _, err := o.Open(ctx, OpenOptions{Image: Image{qcow2, QCOW2}}); !errors.Is(err, context.Canceled) || !fault.Is(err, fault.JobCancelled) {
 		t.Errorf("with a context that ended: %v", err)
 	}
 }

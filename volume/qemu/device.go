@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -29,6 +30,7 @@ type Device struct {
 	inherit []*os.File
 	log     *slog.Logger
 	size    atomic.Int64 // what users see
+	most    int          // bytes of data that a write to the daemon has at most: some fit in the log beside each other
 	closing chan struct{}
 	work    sync.WaitGroup
 
@@ -49,7 +51,11 @@ type Device struct {
 	flushErr error  // of the last flush
 }
 
-var _ volume.Device = (*Device)(nil)
+var (
+	_ volume.Device       = (*Device)(nil)
+	_ volume.VectorWriter = (*Device)(nil)
+	_ volume.ExtentReader = (*Device)(nil)
+)
 
 // state is what becomes of requests.
 type state uint8
@@ -82,10 +88,14 @@ func (o *Opener) Open(ctx context.Context, options OpenOptions, inherit ...*os.F
 	}
 	d.turn.L = &d.mu
 	l, err := d.start(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("open the image: %w", context.Cause(ctx))
+	}
 	if err != nil {
 		return nil, err
 	}
 	d.size.Store(l.conn.export.size)
+	d.most = int(min(mostPiece, l.conn.export.maxBlock, o.config.ReplayLimit/4))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.use(l)

@@ -131,12 +131,14 @@ func TestDeviceSurvivesKills(t *testing.T) {
 	const size = 8 << 20
 	for name, tc := range map[string]struct {
 		kills  int
+		signal syscall.Signal
 		replay int64 // the limit: with the least it flushes by itself all the time
 		direct bool
 	}{
-		"100 kills":      {100, 0, false},
-		"small log":      {20, 1 << 20, false},
-		"past the cache": {20, 0, true},
+		"100 kills":      {100, unix.SIGKILL, 0, false},
+		"small log":      {20, unix.SIGKILL, 1 << 20, false},
+		"past the cache": {20, unix.SIGKILL, 0, true},
+		"told to end":    {20, unix.SIGTERM, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := image(t, QCOW2, size)
@@ -174,7 +176,7 @@ func TestDeviceSurvivesKills(t *testing.T) {
 						break kills
 					}
 				}
-				d.signal(unix.SIGKILL)
+				d.signal(tc.signal)
 			}
 			close(stop)
 			workers.Wait()

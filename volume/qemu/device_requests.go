@@ -40,9 +40,8 @@ func (d *Device) WriteAt(p []byte, off int64) (n int, err error) {
 	if err := d.checkChange(off, int64(len(p))); err != nil {
 		return 0, err
 	}
-	most := d.piece()
 	for len(p) > 0 {
-		part := p[:min(len(p), most)]
+		part := p[:min(len(p), d.most)]
 		r := request{ctx: context.Background(), kind: doWrite, p: part, change: newWrite(off, len(part), part)}
 		if err := d.do(&r); err != nil {
 			return n, fault.FromOS("write", err)
@@ -61,7 +60,7 @@ func (d *Device) WriteVectorAt(pieces [][]byte, off int64) (n int, err error) {
 	if err := d.checkChange(off, int64(length)); err != nil || length == 0 {
 		return 0, err
 	}
-	if length <= d.piece() {
+	if length <= d.most {
 		r := request{ctx: context.Background(), kind: doWriteVector, pieces: pieces, change: newWrite(off, length, pieces...)}
 		if err := d.do(&r); err != nil {
 			return 0, fault.FromOS("write", err)
@@ -77,9 +76,6 @@ func (d *Device) WriteVectorAt(pieces [][]byte, off int64) (n int, err error) {
 	}
 	return n, nil
 }
-
-// piece is how many bytes one write to the daemon may have: some fit in the replay log beside each other.
-func (d *Device) piece() int { return int(min(mostPiece, d.opener.config.ReplayLimit/4)) }
 
 // Flush returns once every change that returned before the call is on stable storage.
 func (d *Device) Flush(ctx context.Context) error {

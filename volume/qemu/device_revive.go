@@ -108,6 +108,9 @@ func (d *Device) rebirth() (*link, error) {
 	if size := d.size.Load(); l.conn.export.size < size {
 		err = fmt.Errorf("the image has %d bytes, and had %d", l.conn.export.size, size)
 	}
+	if l.conn.export.maxBlock < int64(d.most) {
+		err = fmt.Errorf("a request may have %d bytes now, and could have %d", l.conn.export.maxBlock, d.most)
+	}
 	if err == nil { // nobody else touches the log while requests wait
 		err = d.replay.each(func(c *change) error { return c.send(l.conn) })
 	}

@@ -333,3 +333,28 @@ func TestDeviceGivesBack(t *testing.T) {
 		})
 	}
 }
+
+// A request takes no memory that is not used again, after a flush.
+func TestDeviceAllocates(t *testing.T) {
+	d, _ := newDevice(t, 16<<20)
+	p := make([]byte, 4096)
+	n := 0
+	flush := func(err error) error {
+		if n++; n%64 == 0 {
+			err = errors.Join(err, d.Flush(t.Context()))
+		}
+		return err
+	}
+	for name, tc := range map[string]struct {
+		do   func() error
+		most float64 // the race detector empties pools
+	}{
+		"read":  {func() error { return second(d.ReadAt(p, 4096)) }, 0},
+		"write": {func() error { return flush(second(d.WriteAt(p, 4096))) }, 1},
+		"zero":  {func() error { return flush(d.WriteZeroes(8192, 4096, true)) }, 1},
+	} {
+		if n := testing.AllocsPerRun(1000, func() { must(t, tc.do()) }); n > tc.most {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}

@@ -1,5 +1,5 @@
-// Package qemu runs qemu-img, and reads the headers of disk images without it. Nothing else in this program runs
-// it.
+// Package qemu runs qemu-img and qemu-storage-daemon, and reads the headers of disk images without them. Nothing else
+// in this program runs them.
 //
 // # Running
 //
@@ -22,6 +22,24 @@
 //
 // The methods of a Tool may be called at the same time. Two calls must not work on one image at once: that is the
 // caller's to see to, by the volume's lock.
+//
+// # Opening
+//
+// An Opener opens an image as a Device, through a storage daemon of its own: nobody writes qcow2 but QEMU. The daemon is
+// told over QMP what to open and is reached over NBD, both on sockets that it inherits and that nobody else can
+// connect to. It
+//
+//   - opens the image by its recorded format, with the base that the caller names and not the one that the image does;
+//   - inherits the files that the caller names, as a Tool's processes do;
+//   - gets SIGTERM when the server dies, however that dies: it writes what it holds in memory, and ends. It is never killed but
+//     when it hangs, which loses nothing as long as the server lives;
+//   - has few rights: no privileges to gain, none of root's capabilities but CAP_DAC_OVERRIDE, limits on memory and open
+//     files, and, where the kernel has Landlock, no file but the image, its base, and what a program needs to run.
+//
+// What a daemon acknowledged and had not flushed is lost when it is killed, by whomever. The Device remembers it, starts
+// another daemon, and makes it again; requests only see a pause (device.go). Under a service manager that sends
+// SIGTERM to all processes of the service at once, the daemons end before the server has closed them, and are started
+// again for a moment: let it signal the server alone (for systemd, KillMode=mixed).
 //
 // # Looking
 //

@@ -23,9 +23,12 @@ type nbdExport struct {
 // Bounds of what a server may say in a handshake.
 const (
 	nbdMaxOptionReply   = 64 << 10
-	nbdMaxOptionReplies = 64       // to one option
-	nbdDefaultMaxBlock  = 32 << 20 // where the server does not say, by the specification
+	nbdMaxOptionReplies = 64 // to one option
 )
+
+// nbdMaxData is how many bytes of data a request has at most. QEMU would take 32 MiB, and holds 16 requests of a
+// connection in memory at a time. Who says nothing takes more than this too, by the specification.
+const nbdMaxData = 4 << 20
 
 // nbdNegotiate does the client's part of the handshake on conn for the export of that name, and fails when ctx ends.
 func nbdNegotiate(ctx context.Context, conn net.Conn, name string) (nbdExport, error) {
@@ -64,7 +67,7 @@ func nbdHandshake(rw io.ReadWriter, name string) (e nbdExport, err error) {
 	if err != nil && !errors.As(err, new(nbdRefusalError)) {
 		return e, err
 	}
-	e.maxBlock = nbdDefaultMaxBlock
+	e.maxBlock = nbdMaxData
 	ask := nbdName(nil, name)
 	ask = binary.BigEndian.AppendUint16(ask, 1)
 	ask = binary.BigEndian.AppendUint16(ask, nbdInfoBlockSize)
@@ -170,7 +173,7 @@ func (e *nbdExport) info(reply uint32, data []byte) error {
 		}
 		const least = 64 << 10 // every server must take so much
 		if most := binary.BigEndian.Uint32(data[10:]); most >= least {
-			e.maxBlock = min(int64(most)&^0xfff, nbdDefaultMaxBlock)
+			e.maxBlock = min(int64(most)&^0xfff, nbdMaxData)
 		}
 	}
 	return nil

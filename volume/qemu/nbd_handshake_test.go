@@ -45,22 +45,22 @@ func TestNBDHandshake(t *testing.T) {
 		},
 		"simple replies only": {
 			[][]byte{nbdHello, optionReply(nbdOptStructuredReply, nbdRepError|1), nbdGoInfo, nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, maxBlock: nbdDefaultMaxBlock},
+			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, maxBlock: nbdMaxData},
 			"",
 		},
 		"no context": {
 			[][]byte{nbdHello, nbdAckChunks, optionReply(nbdOptSetMetaContext, nbdRepAck), nbdGoInfo, nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, maxBlock: nbdDefaultMaxBlock},
+			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, maxBlock: nbdMaxData},
 			"",
 		},
 		"unknown information": {
 			[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdOptGo, nbdRepInfo, uint16(9), "what"), nbdGoInfo, nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, context: 1, status: true, maxBlock: nbdDefaultMaxBlock},
+			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, context: 1, status: true, maxBlock: nbdMaxData},
 			"",
 		},
 		"tiny blocks are not believed": {
 			[][]byte{nbdHello, nbdAckChunks, nbdAckContext, nbdGoInfo, optionReply(nbdOptGo, nbdRepInfo, uint16(nbdInfoBlockSize), uint32(1), uint32(1), uint32(1)), nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, context: 1, status: true, maxBlock: nbdDefaultMaxBlock},
+			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, context: 1, status: true, maxBlock: nbdMaxData},
 			"",
 		},
 		"nothing":            {nil, nbdExport{}, "EOF"},
@@ -132,7 +132,7 @@ func FuzzNBDHandshake(f *testing.F) {
 	f.Add(nbdBytes(nbdHello, optionReply(nbdOptStructuredReply, nbdRepError|1), nbdGoInfo, nbdGoAck))
 	f.Fuzz(func(t *testing.T, says []byte) {
 		e, err := nbdHandshake(&script{Reader: strings.NewReader(string(says))}, "")
-		if err == nil && (e.size < 0 || e.maxBlock < 64<<10 || e.maxBlock > nbdDefaultMaxBlock) {
+		if err == nil && (e.size < 0 || e.maxBlock < 64<<10 || e.maxBlock > nbdMaxData) {
 			t.Fatalf("%+v", e)
 		}
 	})

@@ -2,7 +2,9 @@ package qemu
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
+	"syscall"
 )
 
 // nbdBuffer is the size of the buffer that replies are read through. Many small ones come with one read.
@@ -281,6 +283,9 @@ func (k *nbdCall) place(off uint64, length int64) (int64, error) {
 
 // finish ends a call when its reply is complete.
 func (r *nbdReader) finish(k *nbdCall) error {
+	if errors.Is(k.err, syscall.ESHUTDOWN) { // it was not done, and no other will be
+		return errors.New("the NBD server is shutting down")
+	}
 	if k.err == nil && k.command == nbdRead && k.got != k.length {
 		return nbdBroken("%d bytes for a read of %d", k.got, k.length)
 	}

@@ -30,7 +30,7 @@ const (
 // one does not need now another may.
 const (
 	leastClass = 9  // a sector
-	mostClass  = 24 // see mostPiece
+	mostClass  = 22 // see mostPiece
 )
 
 // mostPiece is how many bytes of data a change has at most.
