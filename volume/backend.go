@@ -27,6 +27,8 @@ type Backend interface {
 	// List returns the ids of what stands in the pool now under a volume's name, not in the bin. It is cheap: whether it really
 	// is a volume, Load tells.
 	List(ctx context.Context) ([]ID, error)
+	// Stamp is a number that is another one after every change of what List returns. ok says that this is certain now.
+	Stamp() (stamp int64, ok bool)
 	// Load reads one volume that stands in the pool. os.ErrNotExist is in the error's chain if it does not.
 	Load(ctx context.Context, id ID) (Found, error)
 	// Stat returns what changes without us: how much storage the image takes, and when it last changed.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -52,6 +52,9 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
+// answers are buffers that grew already: growing them would be measured too.
+var answers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // post posts body and returns the answer and how long it took.
 func (s *server) post(ctx context.Context, path string, body any) ([]byte, time.Duration, error) {
 	data, err := json.Marshal(body)
@@ -68,9 +71,12 @@ func (s *server) post(ctx context.Context, path string, body any) ([]byte, time.
 		return nil, 0, err
 	}
 	defer resp.Body.Close()
-	answer := make([]byte, max(resp.ContentLength, 0)) // at once: growing it would be measured too
-	_, err = io.ReadFull(resp.Body, answer)
+	held := answers.Get().(*bytes.Buffer)
+	defer answers.Put(held)
+	held.Reset()
+	_, err = held.ReadFrom(resp.Body)
 	took := time.Since(began)
+	answer := bytes.Clone(held.Bytes())
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %s", path, resp.Status, answer)
 	}
