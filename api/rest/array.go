@@ -39,7 +39,7 @@ func ReplyEach[T any](w http.ResponseWriter, elements iter.Seq2[T, error], add f
 			begin(w, http.StatusOK)
 		}
 		if _, err := w.Write(b); err != nil {
-			return nil //nolint:nilerr // the client is gone, and nobody is left to tell
+			return nil // the client is gone, and nobody is left to tell
 		}
 		b = b[:0]
 	}
