@@ -32,6 +32,7 @@ type session struct {
 
 	// reader
 	reader *pdu.Reader
+	begun  bool
 	text   *login.Text
 	rules  pdu.Rules
 	early  []early // commands beyond a gap, by CmdSN
@@ -121,6 +122,8 @@ func (s *session) begin() {
 		slog.String("initiator", string(s.peer().InitiatorName)), slog.String("isid", s.peer().ISID.String()),
 		slog.Int("tsih", int(s.tsih)), slog.Bool("discovery", s.peer().Discovery),
 		slog.String("remote", s.conn.net.RemoteAddr().String()))
+	s.begun = true
+	s.notify(true)
 	s.keepAlive()
 	s.mu.Lock()
 	s.sending = false
@@ -160,6 +163,9 @@ func (s *session) end(err error) {
 	s.server.freeTSIH(s)
 	s.server.cfg.Log.Info("iscsi session ended", slog.String("target", string(s.peer().TargetName)),
 		slog.String("initiator", string(s.peer().InitiatorName)), slog.Int("tsih", int(s.tsih)), slog.Any("reason", why))
+	if s.begun {
+		s.notify(false)
+	}
 	close(s.gone)
 }
 
