@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"fmt"
+	"time"
 
 	"elstore/export/scsi"
 )
@@ -30,6 +31,7 @@ type SessionInfo struct {
 	Remote    string // the initiator's address
 	CHAPName  string // that it proved to be; "" without CHAP
 	Port      string // SCSI initiator port name, as scsi.Registration has it
+	Since     time.Time
 }
 
 // Sessions returns the sessions that are logged in through the attachment.
@@ -46,7 +48,7 @@ func (a *Attachment) Sessions() []SessionInfo {
 func (s *session) info() SessionInfo {
 	return SessionInfo{
 		Initiator: string(s.peer().InitiatorName), Alias: s.peer().InitiatorAlias, ISID: s.peer().ISID.String(),
-		TSIH: s.tsih, Remote: s.conn.net.RemoteAddr().String(), CHAPName: s.result.CHAPName, Port: s.portName(),
+		TSIH: s.tsih, Remote: s.conn.net.RemoteAddr().String(), CHAPName: s.result.CHAPName, Port: s.portName(), Since: s.since,
 	}
 }
 

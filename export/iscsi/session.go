@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"elstore/export/iscsi/login"
 	"elstore/export/iscsi/pdu"
@@ -25,6 +26,7 @@ type session struct {
 	nexus      *scsi.Nexus
 	result     login.Result
 	tsih       uint16
+	since      time.Time
 	gone       chan struct{} // closed when nothing is left of it
 	rest       func()        // s.sendRest, the same
 	work       func()        // s.worker: a method value is allocated, and go with a call too
@@ -74,7 +76,7 @@ type session struct {
 
 func newSession(c *conn, r login.Result) *session {
 	s := &session{
-		server: c.server, conn: c, result: r, gone: make(chan struct{}), tasks: make(map[uint32]*task),
+		server: c.server, conn: c, result: r, since: time.Now().UTC(), gone: make(chan struct{}), tasks: make(map[uint32]*task),
 		sending: true, // nobody sends before the login is over
 	}
 	s.eased = sync.NewCond(&s.mu)
