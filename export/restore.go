@@ -43,6 +43,7 @@ func (s *Service) restore(ctx context.Context, id volume.ID) {
 			sc.book.Attachments = nil // of another server: nothing of it stands here, and its Book stays as it is
 			return errForeign
 		}
+		s.dropEnded(&sc.book)
 		return nil
 	})
 	switch {
