@@ -69,7 +69,9 @@ func Pool(t testing.TB, root, name, settings string) string {
 
 // Server is a running elstore.
 type Server struct {
-	URL string // of the API, without a version: http://127.0.0.1:port
+	URL    string // of the API, without a version: http://127.0.0.1:port
+	Portal string // of iSCSI, host:port
+
 	cmd *exec.Cmd
 	log bytes.Buffer
 	t   testing.TB
@@ -92,7 +94,7 @@ func Start(t testing.TB, root string, args ...string) *Server {
 func Launch(t testing.TB, root string, args ...string) *Server {
 	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready")
-	args = append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--ready-file", ready}, args...)
+	args = append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0", "--ready-file", ready}, args...)
 	s := &Server{t: t, cmd: exec.Command(Binary(t), args...), exited: make(chan struct{})}
 	s.cmd.Stderr = &s.log
 	s.cmd.Stdout = &s.log
@@ -119,10 +121,11 @@ func (s *Server) Ready() error {
 	for {
 		data, err := os.ReadFile(file)
 		var ready struct {
-			API []string `json:"api"`
+			API   []string `json:"api"`
+			ISCSI []string `json:"iscsi"`
 		}
 		if err == nil && json.Unmarshal(data, &ready) == nil && len(ready.API) > 0 {
-			s.URL = "http://" + ready.API[0]
+			s.URL, s.Portal = "http://"+ready.API[0], ready.ISCSI[0]
 			return nil
 		}
 		select {
