@@ -18,34 +18,36 @@ func (s *Service) Claim(ctx context.Context, migration string, attachment volume
 		return false
 	}
 	for {
-		if m.pen.take(ctx) != nil {
+		may, changed := s.claim(ctx, m, attachment)
+		if changed == nil {
+			return may
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
 			return false
 		}
-		part, side := m.rec.part(attachment)
-		if side == Source && m.rec.State == Reverting && m.rec.MayWrite() == "" {
-			// The machine runs here again, and the last writes of the destination are about to be over.
-			changed := m.changed
-			m.pen.release()
-			select {
-			case <-changed:
-				continue
-			case <-ctx.Done():
-				return false
-			}
-		}
-		may := false
-		switch {
-		case side == Destination:
-			if _, err := m.rec.Step(Write); err == nil {
-				may = s.hand(ctx, m, part) == nil
-			}
-		case side == Source && m.rec.MayWrite() == Source:
-			s.cfg.Exports.OpenGate(part.Volume, attachment)
-			may = true
-		}
-		m.pen.release()
-		return may
 	}
+}
+
+// claim is Claim as it is answered now. A channel says that it can't be answered before that is closed.
+func (s *Service) claim(ctx context.Context, m *migration, attachment volume.ID) (may bool, changed <-chan struct{}) {
+	if m.pen.take(ctx) != nil {
+		return false, nil
+	}
+	defer m.pen.release()
+	part, side := m.rec.part(attachment)
+	switch {
+	case side == Destination:
+		_, err := m.rec.Step(Write)
+		return err == nil && s.hand(ctx, m, part) == nil, nil
+	case side == Source && m.rec.MayWrite() == Source:
+		s.cfg.Exports.OpenGate(part.Volume, attachment)
+		return true, nil
+	case side == Source && m.rec.State == Reverting:
+		return false, m.changed // the machine runs here again, and the destination's last writes are about to be over
+	}
+	return false, nil
 }
 
 // Ended implements export.Pen.

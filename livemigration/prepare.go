@@ -3,6 +3,7 @@ package livemigration
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -193,13 +194,13 @@ func (s *Service) takeBack(ctx context.Context, m *migration) {
 	if next, err := m.rec.Step(Failed); err == nil {
 		rec := m.rec
 		rec.Status, rec.Resolved = next, true // the source may be gone: then there is nothing to keep
-		s.set(m, rec) // The journal needn't say so: what is PREPARING there is taken back by the next start too
+		s.set(m, rec)                         // The journal needn't say so: what is PREPARING there is taken back by the next start too
 	}
 	m.pen.release()
 	s.finish(ctx, m)
 	if s.look(m).State == Stable {
 		if err := s.forget(m); err != nil {
-			s.cfg.Log.Warn("journal of a live migration not removed", "migration", m.id, "error", err)
+			s.cfg.Log.Warn("journal of a live migration not removed", slog.Any("migration", m.id), slog.Any("error", err))
 		}
 	}
 }
@@ -217,7 +218,7 @@ func (s *Service) forget(m *migration) error {
 func (s *Service) answer(m *migration) (*Set, error) {
 	set := &Set{Info: s.info(m)}
 	for i := range set.Parts {
-		a, err := s.cfg.Exports.AccessTo(set.Record.passing(i))
+		a, err := s.cfg.Exports.AccessTo(set.passing(i))
 		if err != nil {
 			return nil, err
 		}

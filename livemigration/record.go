@@ -131,7 +131,16 @@ func parseRecord(data []byte) (Record, error) {
 
 // reachable are the statuses that Step leads to, and those of what was found without a journal.
 var reachable = []Status{
-	{Preparing, Source, ""}, {Prepared, Source, ""}, {Prepared, Destination, ""}, {Concluding, Destination, ""},
-	{Reverting, Source, ""}, {Reverting, Destination, ""}, {Reverting, "", ""}, {Stable, Source, Source}, {Stable, Destination, Destination},
-	{NeedsOperator, Source, ""}, {NeedsOperator, Destination, ""}, {NeedsOperator, "", ""},
+	{Preparing, Source, ""},
+	{Prepared, Source, ""},
+	{Prepared, Destination, ""},
+	{Concluding, Destination, ""},
+	{Reverting, Source, ""},
+	{Reverting, Destination, ""},
+	{Reverting, "", ""},
+	{Stable, Source, Source},
+	{Stable, Destination, Destination},
+	{NeedsOperator, Source, ""},
+	{NeedsOperator, Destination, ""},
+	{NeedsOperator, "", ""},
 }

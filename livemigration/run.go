@@ -138,14 +138,19 @@ func (s *Service) loggedIn(ctx context.Context, attachment volume.ID) {
 		if _, side := rec.part(attachment); side != Destination || rec.LoggedIn || rec.State != Prepared {
 			continue
 		}
-		if m.pen.take(ctx) != nil {
-			return
+		if err := s.noteLogin(ctx, m); err != nil {
+			s.cfg.Log.Warn("login of a destination not journalled", slog.Any("migration", m.id), slog.Any("error", err))
 		}
-		if m.rec.State == Prepared && !m.rec.LoggedIn {
-			if err := s.advance(m, func(r *Record) { r.LoggedIn = true }); err != nil {
-				s.cfg.Log.Warn("login of a destination not journalled", slog.Any("migration", m.id), slog.Any("error", err))
-			}
-		}
-		m.pen.release()
 	}
+}
+
+func (s *Service) noteLogin(ctx context.Context, m *migration) error {
+	if err := m.pen.take(ctx); err != nil {
+		return err
+	}
+	defer m.pen.release()
+	if m.rec.State != Prepared || m.rec.LoggedIn {
+		return nil
+	}
+	return s.advance(m, func(r *Record) { r.LoggedIn = true })
 }
