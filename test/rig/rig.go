@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -94,7 +95,10 @@ func Start(t testing.TB, root string, args ...string) *Server {
 func Launch(t testing.TB, root string, args ...string) *Server {
 	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready")
-	args = append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0", "--ready-file", ready}, args...)
+	if !slices.Contains(args, "--iscsi-listen") {
+		args = append([]string{"--iscsi-listen", "127.0.0.1:0"}, args...)
+	}
+	args = append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--ready-file", ready}, args...)
 	s := &Server{t: t, cmd: exec.Command(Binary(t), args...), exited: make(chan struct{})}
 	s.cmd.Stderr = &s.log
 	s.cmd.Stdout = &s.log
