@@ -6,6 +6,7 @@ import (
 
 	"elstore/api/rest"
 	"elstore/export"
+	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
 )
@@ -30,7 +31,9 @@ type Config struct {
 	Events  *volume.Events
 	Keys    *volume.Keys
 	Exports *export.Service
-	Version string // of the server, as GET /version tells it
+
+	Migrations *livemigration.Service
+	Version    string // of the server, as GET /version tells it
 }
 
 // API answers the calls. Its handlers may run at the same time.
@@ -52,7 +55,7 @@ func (a *API) Routes() []rest.Route {
 		put    = []string{http.MethodPut}
 		del    = []string{http.MethodDelete}
 	)
-	return []rest.Route{
+	return append([]rest.Route{
 		{Methods: post, Path: "/create", Handler: changes(a, a.create)},
 		{Methods: post, Path: "/create/multiple", Handler: changes(a, a.createMany)},
 		{Methods: post, Path: "/create/url", Handler: changes(a, a.createURL)},
@@ -102,5 +105,5 @@ func (a *API) Routes() []rest.Route {
 		{Methods: get, Path: "/version", Handler: a.version},
 		{Methods: get, Path: "/openapi.json", Handler: openapiJSON},
 		{Methods: get, Path: "/openapi.yaml", Handler: openapiYAML},
-	}
+	}, a.migrationRoutes()...)
 }
