@@ -114,10 +114,11 @@ func (c *credentials) fit(public bool) error {
 	return nil
 }
 
-// attachment is what lets initiators in that prove the credentials.
-func (c *credentials) attachment(readonly bool) iscsi.AttachmentConfig {
+// attachment is what lets initiators in that prove the credentials. It is not ReadOnly where the disk is: that forbids
+// reservations and resets too.
+func (c *credentials) attachment() iscsi.AttachmentConfig {
 	return iscsi.AttachmentConfig{
 		CHAPName: c.user, Secret: c.secret, MutualName: c.mutualName, MutualSecret: c.mutualSecret,
-		ReadOnly: readonly, Shared: true,
+		Shared: true,
 	}
 }

@@ -85,10 +85,8 @@ func (t *target) assemble(ctx context.Context, access credentials) (err error) {
 	if t.image, err = openImage(ctx, t.o, t.log); err != nil {
 		return err
 	}
-	cfg := scsi.Config{
-		Device: t.image.Device, ID: t.image.id, ReadOnly: !t.o.writable(), Thin: !t.o.thick,
-		Removable: t.o.removable, CDROM: t.o.cdrom, Log: t.log,
-	}
+	cfg := t.o.shape()
+	cfg.Device, cfg.ID, cfg.Log = t.image.Device, t.image.id, t.log
 	if t.image.path != "" && t.o.writable() {
 		if t.store, err = openReservations(t.image.path); err != nil {
 			return err
@@ -108,7 +106,7 @@ func (t *target) assemble(ctx context.Context, access credentials) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = served.Attach(access.attachment(!t.o.writable()))
+	_, err = served.Attach(access.attachment())
 	return err
 }
 
