@@ -30,7 +30,7 @@ func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.D
 		f.Close() //nolint:errcheck,gosec // nothing was written
 		return nil, fault.FromOS("open the image", err)
 	}
-	d := &device{f: f, id: h.id, readonly: readonly, release: h.share()}
+	d := &device{f: f, id: h.id, readonly: readonly, pace: paceOf(f), release: h.share()}
 	d.size.Store(info.Size())
 	return d, nil
 }
@@ -40,6 +40,7 @@ type device struct {
 	f        *os.File
 	id       volume.ID
 	readonly bool
+	pace     pace
 	size     atomic.Int64
 	release  func() // gives up this device's part of the volume's lock
 
