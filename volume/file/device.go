@@ -30,8 +30,8 @@ func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.D
 		f.Close() //nolint:errcheck,gosec // nothing was written
 		return nil, fault.FromOS("open the image", err)
 	}
-	d := &device{f: f, name: "volume " + h.id.String(), readonly: readonly, release: h.share()}
-	d.size.Store(info.Size())
+	d := newDevice(f, "volume "+h.id.String(), readonly, info.Size())
+	d.release = h.share()
 	return d, nil
 }
 
@@ -40,6 +40,7 @@ type device struct {
 	f        *os.File
 	name     string // for messages: "volume <id>"
 	readonly bool
+	pace     pace
 	size     atomic.Int64
 	release  func() // gives up this device's part of the volume's lock
 
@@ -50,6 +51,12 @@ type device struct {
 }
 
 var _ volume.Device = (*device)(nil)
+
+func newDevice(f *os.File, name string, readonly bool, size int64) *device {
+	d := &device{f: f, name: name, readonly: readonly, pace: paceOf(f), release: func() {}}
+	d.size.Store(size)
+	return d
+}
 
 // check refuses what is not wholly in the image. Sums can't overflow: both are checked apart.
 func (d *device) check(off, length int64) error {

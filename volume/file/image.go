@@ -21,7 +21,5 @@ func OpenImage(f *os.File, name string, readonly bool) (volume.Device, error) {
 		f.Close() //nolint:errcheck,gosec // nothing was written
 		return nil, fault.FromOS("open the image", err)
 	}
-	d := &device{f: f, name: name, readonly: readonly, release: func() {}}
-	d.size.Store(info.Size())
-	return d, nil
+	return newDevice(f, name, readonly, info.Size()), nil
 }
