@@ -23,7 +23,7 @@ import (
 
 // imageWait is how long an image may be in use elsewhere before it is refused. The storage daemon of a process that
 // was killed has it until all that it was given is written.
-const imageWait = 10 * time.Second
+const imageWait = 5 * time.Second
 
 // image is what `elstore target` serves.
 type image struct {
