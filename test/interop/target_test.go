@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"elstore/export/iscsi/pdu"
 	"elstore/test/need"
 	"elstore/test/rig"
+	"elstore/volume/file"
 )
 
 // capacityChanged is CAPACITY DATA HAS CHANGED.
@@ -60,6 +62,7 @@ func TestGrowsOnHangup(t *testing.T) {
 	if _, err := i.once(write10(16*mib/block-8, make([]byte, 8*block))); err != nil {
 		t.Error(err)
 	}
+	i.close()
 	if err := target.Stop(); err != nil {
 		t.Errorf("%v\n%s", err, target.Log())
 	}
@@ -124,6 +127,36 @@ func TestImageIsServedOnce(t *testing.T) {
 			}
 			refused(flags...)
 		})
+	}
+}
+
+// TestVolumeIsLocked: an image that is a volume's is served only while nothing is done to the volume, and the other way round.
+func TestVolumeIsLocked(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "vid.155a8574f06542f1ac2fbe8790b35160.elimg")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(dir, "data.img")
+	if err := os.Rename(sparse(t, mib), image); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := file.OpenLock(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if err := rig.LaunchTarget(t, "--image", image).Ready(); err == nil || !strings.Contains(err.Error(), "another process uses") {
+		t.Errorf("while something is done to the volume: %v", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	rig.StartTarget(t, "--image", image)
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
+		t.Errorf("while it is served its lock is free: %v", err)
 	}
 }
 
