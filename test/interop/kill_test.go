@@ -275,10 +275,11 @@ func restart(t *testing.T, killed *rig.Target, flags ...string) *rig.Target {
 
 // TestKillServerUnderQEMU: QEMU's initiator logs in again by itself.
 func TestKillServerUnderQEMU(t *testing.T) {
+	t.Parallel() // QEMU waits a while before it tries again
 	needISCSI(t)
 	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
-			t.Parallel() // QEMU waits a while before it tries again
+			t.Parallel()
 			const size = 48 * mib
 			image, file := newImage(t, format, size), source(t, size)
 			flags := []string{"--image", image, "--format", format}
