@@ -41,7 +41,7 @@ func newRootCommand() *cobra.Command {
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print ids only, and no progress")
 	root.AddCommand(
 		newVolumeCommand(c), newPoolCommand(c), newTrashCommand(c), newJobCommand(c),
-		newEventsCommand(c), newVersionCommand(c), newServeCommand(), newDoctorCommand(c),
+		newEventsCommand(c), newVersionCommand(c), newServeCommand(), newTargetCommand(), newDoctorCommand(c),
 		topic("exit-codes", "What the exit codes mean", exitCodesHelp),
 		topic("identity", "Who you are, and how volumes are named", identityHelp),
 		topic("sizes", "How sizes are written", sizesHelp),

@@ -129,7 +129,7 @@ func (s *server) run(ctx context.Context, o options) error {
 		wg.Go(func() { failed <- web.Serve(l) })
 	}
 	s.log.Info("ready", slog.Any("api", addresses), slog.Int64("took_ms", time.Since(began).Milliseconds()))
-	if err := writeReady(o.readyFile, addresses); err != nil {
+	if err := writeReady(o.readyFile, map[string]any{"api": addresses, "pid": os.Getpid()}); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
 	var err error
