@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -40,3 +41,6 @@ func sparse(t testing.TB, size int64) string {
 	}
 	return path
 }
+
+// sizeOf is a size as qemu-img takes it.
+func sizeOf(n int64) string { return strconv.FormatInt(n, 10) }
