@@ -38,6 +38,9 @@ type Backend interface {
 	Lock(ctx context.Context, id ID, op Operation) (Held, error)
 	// Stage begins a new volume beside its place. It fails with VolumeExists if the id is taken.
 	Stage(ctx context.Context, id ID) (Stage, error)
+	// Directory opens the directory that a volume stands in, not in the bin, for what exports keep in it. The caller
+	// closes it. os.ErrNotExist is in the error's chain if the volume doesn't stand there.
+	Directory(id ID) (*os.Root, error)
 	// Caps says what the storage can do.
 	Caps() Caps
 	// BaseBytes returns the bytes of all base images that the pool keeps now.
@@ -65,6 +68,7 @@ type Found struct {
 	ISOType string    // from isoinfo.json, or ""
 	Changed time.Time // when its meta.json was last replaced
 	Trashed time.Time // when it was put in the bin; zero if it stands in the pool
+	Records bool      // RecordsDir is there
 	Problem error     // why it can't be used: a fault of code VolumeDamaged. It counts against the pool all the same.
 }
 

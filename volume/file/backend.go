@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -150,6 +151,22 @@ func (b *Backend) Load(_ context.Context, id volume.ID) (volume.Found, error) {
 		return volume.Found{}, fault.Errorf(fault.VolumeNotFound, "volume %s lies in the bin: %w", id, fs.ErrNotExist)
 	}
 	return b.load(d, id, false)
+}
+
+// Directory opens the directory of a volume that stands in the pool.
+func (b *Backend) Directory(id volume.ID) (*os.Root, error) {
+	d, err := b.pool.volume(".", id)
+	if missing(err) || err == nil && b.inBinNow(d, ".") {
+		if err == nil {
+			d.close()
+		}
+		return nil, fault.Errorf(fault.VolumeNotFound, "no volume %s: %w", id, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fault.FromOS("open volume", err)
+	}
+	d.fd.Close() //nolint:errcheck,gosec // nothing was written
+	return d.root, nil
 }
 
 // Stat asks the file system about a volume's image.

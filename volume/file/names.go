@@ -107,6 +107,7 @@ func word(purpose string) string {
 // contents is what lies in a volume's directory, as far as it is ours.
 type contents struct {
 	meta, iso, deleted bool
+	records            bool // of exports
 	marks              []string
 	temps              []string
 	data               []string // data.*
@@ -122,6 +123,8 @@ func (c *contents) sort(name string) {
 		c.iso = true
 	case name == deletedName:
 		c.deleted = true
+	case name == volume.RecordsDir:
+		c.records, c.other = true, true
 	case strings.HasPrefix(name, tempPrefix):
 		c.temps = append(c.temps, name)
 	case strings.HasPrefix(name, "data."):
