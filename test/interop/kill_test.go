@@ -65,7 +65,7 @@ func killDaemon(t *testing.T, target *rig.Target, not int) int {
 			}
 			return pid
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 	t.Fatal("the target has no storage daemon")
 	return 0
@@ -138,7 +138,7 @@ func (l *load) more(t *testing.T, n int64) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d chunks are not written", n)
 		}
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 
@@ -319,7 +319,7 @@ func waitForData(t *testing.T, path string, bytes int64) {
 		if st.Blocks*512 >= bytes {
 			return
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 	t.Fatalf("%s does not come to have %d bytes", path, bytes)
 }
