@@ -291,16 +291,21 @@ func TestKillServerUnderQEMU(t *testing.T) {
 				out, err = run(t, "qemu-img", "convert", "-r", "16M", "-n", "-f", "raw", "-O", "raw", file, target.URL)
 				done <- err
 			}()
+			killed := 0
 			for part := range int64(2) {
-				waitForData(t, image, (part+1)*8*mib)
+				waitForData(t, image, (part+1)*4*mib)
 				if len(done) > 0 {
-					t.Fatal("the copy was done before the target was killed")
+					break // the copy runs on its own: it may have been quicker than we are
 				}
 				target.Kill()
+				killed++
 				target = restart(t, target, flags...)
 			}
 			if err := <-done; err != nil {
 				t.Fatalf("%v: %s", err, out)
+			}
+			if killed == 0 {
+				t.Error("the target was not killed in the middle of the copy")
 			}
 			must(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", file, target.URL)
 		})
