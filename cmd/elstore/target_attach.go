@@ -21,14 +21,14 @@ func attachHelp(w io.Writer, addresses []string, name pdu.Name, access credentia
 		user = access.user + "%SECRET@"
 	}
 	fmt.Fprintf(&b, "\nQEMU, libiscsi:\n  iscsi://%s%s/%s/0\n", user, portal, name)
-	fmt.Fprintf(&b, "\nLinux:\n  iscsiadm -m discovery -t sendtargets -p %s\n", portal)
 	node := fmt.Sprintf("  iscsiadm -m node -T %s -p %s", name, portal)
+	fmt.Fprintf(&b, "\nLinux:\n%s -o new\n", node) // discovery without a proof would not show a target that asks for CHAP
 	settings := []string{}
 	if access.user != "" {
-		settings = append(settings, "authmethod -v CHAP", "username -v '"+access.user+"'", "password -v SECRET")
+		settings = append(settings, "authmethod -v CHAP", "username -v "+quote(access.user), "password -v SECRET")
 	}
 	if access.mutualName != "" {
-		settings = append(settings, "username_in -v '"+access.mutualName+"'", "password_in -v SECRET")
+		settings = append(settings, "username_in -v "+quote(access.mutualName), "password_in -v SECRET")
 	}
 	for _, s := range settings {
 		fmt.Fprintf(&b, "%s -o update -n node.session.auth.%s\n", node, s)
@@ -37,6 +37,9 @@ func attachHelp(w io.Writer, addresses []string, name pdu.Name, access credentia
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// quote makes one word of s for a shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // reachable puts this machine's name into an address that stands for all of its own.
 func reachable(address string) string {

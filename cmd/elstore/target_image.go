@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,15 +24,15 @@ import (
 
 // imageWait is how long an image may be in use elsewhere before it is refused. The storage daemon of a process that
 // was killed has it until all that it was given is written.
-const imageWait = 10 * time.Second
+const imageWait = 5 * time.Second
 
 // image is what `elstore target` serves.
 type image struct {
 	volume.Device
 	id   scsi.ID
-	path string // absolute, without symbolic links; "" of a disk in memory
-	raw  *os.File
-	lock *os.File // of a qcow2 image; a raw one's is raw
+	path string     // absolute, without symbolic links; "" of a disk in memory
+	raw  *os.File   // where the image is raw
+	held []*os.File // whose flocks keep others away; raw's is one more
 }
 
 // openImage opens the disk that the options name, and keeps others from it.
@@ -42,6 +43,9 @@ func openImage(ctx context.Context, o targetOptions, log *slog.Logger) (*image, 
 	path, err := filepath.Abs(o.image)
 	if err == nil {
 		path, err = filepath.EvalSymlinks(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &notFoundError{"file", o.image}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--image: %w", err)
@@ -64,6 +68,7 @@ func openImage(ctx context.Context, o targetOptions, log *slog.Logger) (*image, 
 	im := &image{path: path, id: idOf(path)}
 	if im.Device, err = im.open(ctx, f, o, log); err != nil {
 		f.Close() //nolint:errcheck,gosec // nothing was written
+		im.release()
 		return nil, err
 	}
 	return im, nil
@@ -71,16 +76,26 @@ func openImage(ctx context.Context, o targetOptions, log *slog.Logger) (*image, 
 
 // open makes the Device of an image's file.
 func (im *image) open(ctx context.Context, f *os.File, o targetOptions, log *slog.Logger) (volume.Device, error) {
-	if err := lockImage(ctx, f, o.image, o.writable()); err != nil {
+	// Where the image is a volume's, what is done to the volume is kept away too.
+	ofVolume, err := file.OpenLock(im.path)
+	if err != nil {
 		return nil, err
+	}
+	if ofVolume != nil {
+		im.held = append(im.held, ofVolume)
+	}
+	for _, lock := range append(im.held, f) {
+		if err := lockImage(ctx, lock, o.image, o.writable()); err != nil {
+			return nil, err
+		}
 	}
 	format, err := formatOf(f, o)
 	if err != nil {
 		return nil, err
 	}
 	if format == qemu.QCOW2 {
-		im.lock = f
-		return openQCOW2(ctx, f, im.path, o, log)
+		im.held = append(im.held, f)
+		return im.openQCOW2(ctx, f, o, log)
 	}
 	info, err := f.Stat()
 	if err != nil {
@@ -96,10 +111,14 @@ func (im *image) open(ctx context.Context, f *os.File, o targetOptions, log *slo
 // Close closes the Device and lets others have the image.
 func (im *image) Close() error {
 	err := im.Device.Close()
-	if im.lock != nil {
-		im.lock.Close() //nolint:errcheck,gosec // nothing was written
-	}
+	im.release()
 	return err
+}
+
+func (im *image) release() {
+	for _, f := range im.held {
+		f.Close() //nolint:errcheck,gosec // nothing was written
+	}
 }
 
 // lockImage keeps others from an image: from all of it where it is written, else from writing it.
@@ -164,8 +183,8 @@ func checkSize(name string, size int64, cdrom bool) error {
 	return nil
 }
 
-// openQCOW2 opens the image in a storage daemon, which shares the lock f.
-func openQCOW2(ctx context.Context, f *os.File, path string, o targetOptions, log *slog.Logger) (volume.Device, error) {
+// openQCOW2 opens the image in a storage daemon, which shares the locks.
+func (im *image) openQCOW2(ctx context.Context, f *os.File, o targetOptions, log *slog.Logger) (volume.Device, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("--image: %w", err)
@@ -178,8 +197,8 @@ func openQCOW2(ctx context.Context, f *os.File, path string, o targetOptions, lo
 		return nil, err
 	}
 	return opener.Open(ctx, qemu.OpenOptions{
-		Name: o.image, Image: qemu.Image{Path: path, Format: qemu.QCOW2}, ReadOnly: !o.writable(),
-	}, f)
+		Name: o.image, Image: qemu.Image{Path: im.path, Format: qemu.QCOW2}, ReadOnly: !o.writable(),
+	}, im.held...)
 }
 
 // openRAM makes a disk in memory, which takes room only where it was written.

@@ -206,6 +206,7 @@ func TestKillDaemon(t *testing.T) {
 	if _, err := i.once(command{cdb: []byte{0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0}, data: unmapAll(writers * chunks * chunk / block)}); err != nil {
 		t.Fatal(err)
 	}
+	i.close()
 	l := startLoad(t.Context(), target)
 	for range kills {
 		l.more(t, 100)
