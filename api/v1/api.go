@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"elstore/api/rest"
+	"elstore/export"
 	"elstore/pool"
 	"elstore/volume"
 )
@@ -28,6 +29,7 @@ type Config struct {
 	Jobs    *volume.Jobs
 	Events  *volume.Events
 	Keys    *volume.Keys
+	Exports *export.Service
 	Version string // of the server, as GET /version tells it
 }
 
@@ -75,6 +77,10 @@ func (a *API) Routes() []rest.Route {
 		{Methods: either, Path: "/trash", Handler: a.trash},
 		{Methods: post, Path: "/trash/restore", Handler: changes(a, a.restore)},
 		{Methods: post, Path: "/trash/empty", Handler: changes(a, a.emptyTrash)},
+
+		{Methods: post, Path: "/export", Handler: a.export},
+		{Methods: post, Path: "/unexport", Handler: changes(a, a.unexport)},
+		{Methods: either, Path: "/exports", Handler: a.exports},
 
 		{Methods: get, Path: "/volumes/{vid}/data", Handler: a.download},
 		{Methods: head, Path: "/volumes/{vid}/data", Handler: a.dataHead},

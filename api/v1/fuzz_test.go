@@ -17,7 +17,7 @@ import (
 // every answer is as the document says.
 func FuzzRequests(f *testing.F) {
 	s := newServer(f, `{"max-volumes": 20, "max-volume-size": "1M", "max-total-size": "10M"}`)
-	routes := v1.New(v1.Config{Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys}).Routes()
+	routes := v1.New(v1.Config{Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports}).Routes()
 	handler := api.New(api.Config{Routes: routes, Log: slog.New(slog.DiscardHandler)})
 	id := s.create("target", 0.0001)
 	bodies := []string{

@@ -25,6 +25,8 @@ import (
 
 	"elstore/api"
 	v1 "elstore/api/v1"
+	"elstore/export"
+	"elstore/test/exports"
 	"elstore/test/rig"
 	"elstore/volume"
 )
@@ -60,6 +62,8 @@ type server struct {
 	root string
 	pool string // path of the pool "pool"
 	http *httptest.Server
+
+	exports *export.Service
 }
 
 // newServer serves a root with one pool named pool. change may alter the Service's configuration.
@@ -73,8 +77,9 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 			fn(c)
 		}
 	})
+	s.exports = exports.Serve(t, s.Parts, "")
 	s.http = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: v1.New(v1.Config{
-		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Version: "test",
+		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports, Version: "test",
 	}).Routes()}))
 	t.Cleanup(s.http.Close)
 	return s

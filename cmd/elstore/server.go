@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"elstore/api"
 	v1 "elstore/api/v1"
+	"elstore/export"
+	"elstore/export/iscsi"
 	"elstore/pool"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -38,6 +41,9 @@ type server struct {
 	keys      *volume.Keys
 	volumes   *volume.Service
 	pools     *pool.Set
+	portals   []net.Listener // of iSCSI
+	target    *iscsi.Server
+	exports   *export.Service
 
 	mu       sync.Mutex
 	backends map[string]*file.Backend // by the name of the pool
@@ -60,6 +66,9 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
 	if s.listeners, err = api.Listen(ctx, o.insecure, o.listen); err != nil {
+		return nil, err
+	}
+	if s.portals, err = listenISCSI(ctx, o); err != nil {
 		return nil, err
 	}
 	if s.tool, err = qemu.New(qemu.Config{}); err != nil {
@@ -88,16 +97,16 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool},
 		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait,
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s, s.newExports(o)
 }
 
 // run recovers the pools, opens the API, and serves until ctx ends; then it lets work that runs end for a while.
 func (s *server) run(ctx context.Context, o options) error {
-	addresses := make([]string, len(s.listeners))
-	for i, l := range s.listeners {
-		addresses[i] = l.Addr().String()
-	}
-	s.log.Info("elstore starts", slog.Any("api", addresses), slog.String("version", version), slog.String("root", o.root),
+	addresses, portals := addressesOf(s.listeners), addressesOf(s.portals)
+	s.log.Info("elstore starts", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.String("version", version), slog.String("root", o.root),
 		slog.Int("pid", os.Getpid()))
 	if err := s.tool.Available(); err != nil {
 		s.log.Warn("no qcow2 volumes, conversions and imports", slog.Any("error", err))
@@ -109,10 +118,11 @@ func (s *server) run(ctx context.Context, o options) error {
 	if err := s.pools.Rescan(ctx); err != nil {
 		return err
 	}
+	s.exports.Restore(ctx)
 	handler := api.New(api.Config{
 		Log: s.log,
 		Routes: v1.New(v1.Config{
-			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Version: version,
+			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
 		}).Routes(),
 	})
 	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
@@ -124,12 +134,16 @@ func (s *server) run(ctx context.Context, o options) error {
 	wg.Go(func() { s.pools.Run(work) })
 	wg.Go(func() { s.volumes.Run(work, sweepInterval) })
 	wg.Go(func() { s.sweepKeys(work) })
-	failed := make(chan error, len(s.listeners))
+	wg.Go(func() { s.exports.Run(work) })
+	failed := make(chan error, len(s.listeners)+len(s.portals))
+	for _, l := range s.portals {
+		wg.Go(func() { failed <- s.target.Serve(l) })
+	}
 	for _, l := range s.listeners {
 		wg.Go(func() { failed <- web.Serve(l) })
 	}
-	s.log.Info("ready", slog.Any("api", addresses), slog.Int64("took_ms", time.Since(began).Milliseconds()))
-	if err := writeReady(o.readyFile, map[string]any{"api": addresses, "pid": os.Getpid()}); err != nil {
+	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	if err := writeReady(o.readyFile, map[string]any{"api": addresses, "iscsi": portals, "pid": os.Getpid()}); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
 	var err error
@@ -149,7 +163,16 @@ func (s *server) run(ctx context.Context, o options) error {
 	if serr := web.Shutdown(grace); serr != nil {
 		err = errors.Join(err, web.Close())
 	}
-	return err
+	// Then the machines: they are asked to log out, and find their volumes again when a server is back.
+	return errors.Join(err, s.exports.Close(grace))
+}
+
+func addressesOf(listeners []net.Listener) []string {
+	addresses := make([]string, len(listeners))
+	for i, l := range listeners {
+		addresses[i] = l.Addr().String()
+	}
+	return addresses
 }
 
 func (s *server) sweepKeys(ctx context.Context) {
@@ -219,6 +242,12 @@ func (s *server) close() error {
 	if s.jobs != nil {
 		s.jobs.Stop(context.Background())
 	}
+	if s.target != nil {
+		errs = append(errs, s.target.Close())
+	}
+	if s.exports != nil {
+		errs = append(errs, s.exports.Close(context.Background()))
+	}
 	if s.volumes != nil {
 		errs = append(errs, s.volumes.Close())
 	}
@@ -233,7 +262,7 @@ func (s *server) close() error {
 	if s.fetch != nil {
 		s.fetch.Close()
 	}
-	for _, l := range s.listeners {
+	for _, l := range slices.Concat(s.listeners, s.portals) {
 		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
 			errs = append(errs, err)
 		}

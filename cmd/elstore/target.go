@@ -28,7 +28,8 @@ is served only by naming the format with --format: guests can write such signs i
 One that another process serves is refused, unless both only read.
 
 Any number of initiators may log in, as clusters and several paths need it. Which of them may write
-is theirs to settle: what they reserve is kept beside the image, in IMAGE.reservations.
+is theirs to settle by persistent reservations. Those of an image that can be written are kept beside it,
+in IMAGE.reservations; others last as long as the process.
 
 To grow a raw image while it is served, make the file longer and send SIGHUP: initiators are told.
 

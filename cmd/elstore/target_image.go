@@ -127,7 +127,7 @@ func lockImage(ctx context.Context, f *os.File, name string, writes bool) error 
 	if writes {
 		how = unix.LOCK_EX
 	}
-	ctx, cancel := context.WithTimeout(ctx, imageWait)
+	wait, cancel := context.WithTimeout(ctx, imageWait)
 	defer cancel()
 	pause := time.NewTicker(10 * time.Millisecond)
 	defer pause.Stop()
@@ -141,7 +141,10 @@ func lockImage(ctx context.Context, f *os.File, name string, writes bool) error 
 		}
 		select {
 		case <-pause.C:
-		case <-ctx.Done():
+		case <-wait.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			return fault.Errorf(fault.VolumeInUse, "another process uses %s; an image can be served twice only with --readonly", name)
 		}
 	}
@@ -166,8 +169,9 @@ func formatOf(f *os.File, o targetOptions) (qemu.Format, error) {
 		return "", usagef("%s looks like a qcow2 image: say --format qcow2, or --format raw to serve the file as it is", o.image)
 	case qemu.VMDK, qemu.VDI, qemu.VPC, qemu.VHDX, qemu.QED, qemu.Parallels:
 		return "", usagef("%s looks like a %s image, which must be converted with `qemu-img convert` first; --format raw serves the file as it is", o.image, seen)
+	default: // no format of disks: a disk may begin with anything
+		return qemu.Raw, nil
 	}
-	return qemu.Raw, nil
 }
 
 // checkSize refuses what is no whole number of blocks. The last block of a CD-ROM may be cut off.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,7 +35,8 @@ type target struct {
 	unit      *scsi.LogicalUnit
 	server    *iscsi.Server
 	name      pdu.Name
-	listeners []net.Listener
+	listeners []net.Listener // until the server has them
+	serving   sync.WaitGroup
 }
 
 // serveTarget serves an image until ctx ends.
@@ -120,7 +122,7 @@ func (t *target) run(ctx context.Context, access credentials, out io.Writer, han
 		slog.Int64("size", t.image.Size()), slog.String("version", version), slog.Int("pid", os.Getpid()))
 	failed := make(chan error, len(t.listeners))
 	for _, l := range t.listeners {
-		go func() { failed <- t.server.Serve(l) }()
+		t.serving.Go(func() { failed <- t.server.Serve(l) }) //nolint:contextcheck // sessions end with the server, not with ctx
 	}
 	t.listeners = nil // they are the server's
 	if err := attachHelp(out, addresses, t.name, access); err != nil {
@@ -164,6 +166,7 @@ func (t *target) close() error {
 	var errs []error
 	if t.server != nil {
 		errs = append(errs, t.server.Close())
+		t.serving.Wait()
 	}
 	for _, l := range t.listeners {
 		errs = append(errs, l.Close())

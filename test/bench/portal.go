@@ -62,11 +62,10 @@ func portal(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	list, err := volumes.Accessible(ctx, client, volume.Query{})
-	if err != nil {
-		return err
-	}
-	for _, v := range list {
+	for v, err := range volumes.Accessible(ctx, client, volume.Query{}) {
+		if err != nil {
+			return err
+		}
 		o, err := volumes.Open(ctx, v.ID, volume.Claim{Export: "bench"})
 		if err != nil {
 			return err

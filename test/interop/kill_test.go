@@ -65,7 +65,7 @@ func killDaemon(t *testing.T, target *rig.Target, not int) int {
 			}
 			return pid
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 	t.Fatal("the target has no storage daemon")
 	return 0
@@ -138,7 +138,7 @@ func (l *load) more(t *testing.T, n int64) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d chunks are not written", n)
 		}
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 
@@ -275,10 +275,11 @@ func restart(t *testing.T, killed *rig.Target, flags ...string) *rig.Target {
 
 // TestKillServerUnderQEMU: QEMU's initiator logs in again by itself.
 func TestKillServerUnderQEMU(t *testing.T) {
+	t.Parallel() // QEMU waits a while before it tries again
 	needISCSI(t)
 	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
-			t.Parallel() // QEMU waits a while before it tries again
+			t.Parallel()
 			const size = 48 * mib
 			image, file := newImage(t, format, size), source(t, size)
 			flags := []string{"--image", image, "--format", format}
@@ -318,7 +319,7 @@ func waitForData(t *testing.T, path string, bytes int64) {
 		if st.Blocks*512 >= bytes {
 			return
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 	t.Fatalf("%s does not come to have %d bytes", path, bytes)
 }

@@ -152,27 +152,18 @@ func suiteGolden(t *testing.T, names []string, results []map[string]string) {
 	b.WriteString("why it never passes\n")
 	passed := 0
 	for _, name := range names {
-		line := fmt.Sprintf("%-52s", name)
+		fields := []string{fmt.Sprintf("%-52s", name)}
 		somewhere := false
 		for i := range suiteLUNs {
-			line += fmt.Sprintf("%-10s", results[i][name])
+			fields = append(fields, fmt.Sprintf("%-10s", results[i][name]))
 			somewhere = somewhere || results[i][name] == passes
 		}
 		if somewhere {
 			passed++
 		} else {
-			why := ""
-			for prefix, reason := range neverPasses {
-				if strings.HasPrefix(name, prefix) {
-					why = reason
-				}
-			}
-			if why == "" {
-				t.Errorf("%s passes nowhere, and nobody knows why", name)
-			}
-			line += why
+			fields = append(fields, whyNever(t, name))
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		b.WriteString(strings.TrimRight(strings.Join(fields, ""), " ") + "\n")
 	}
 	fmt.Fprintf(&b, "# %d of %d pass somewhere\n", passed, len(names))
 	if passed < suitePasses {
@@ -192,4 +183,16 @@ func suiteGolden(t *testing.T, names []string, results []map[string]string) {
 	if b.String() != string(want) {
 		t.Errorf("%s differs; -update writes it anew. Got:\n%s", path, b.String())
 	}
+}
+
+// whyNever says why a test passes nowhere.
+func whyNever(t *testing.T, name string) string {
+	t.Helper()
+	for prefix, reason := range neverPasses {
+		if strings.HasPrefix(name, prefix) {
+			return reason
+		}
+	}
+	t.Errorf("%s passes nowhere, and nobody knows why", name)
+	return ""
 }

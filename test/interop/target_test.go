@@ -94,9 +94,10 @@ func TestStopAsksForLogout(t *testing.T) {
 
 // TestImageIsServedOnce: a second process gets an image only where both only read.
 func TestImageIsServedOnce(t *testing.T) {
+	t.Parallel() // a target waits a while for an image
 	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
-			t.Parallel() // a target waits a while for an image
+			t.Parallel()
 			if format != "raw" {
 				need.Program(t, "qemu-img", "qemu-storage-daemon")
 			}
@@ -132,6 +133,7 @@ func TestImageIsServedOnce(t *testing.T) {
 
 // TestVolumeIsLocked: an image that is a volume's is served only while nothing is done to the volume, and the other way round.
 func TestVolumeIsLocked(t *testing.T) {
+	t.Parallel() // a target waits a while for an image
 	dir := filepath.Join(t.TempDir(), "vid.155a8574f06542f1ac2fbe8790b35160.elimg")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,8 @@ func Pool(t testing.TB, root, name, settings string) string {
 // Server is a running elstore.
 type Server struct {
 	*process
-	URL string // of the API, without a version: http://127.0.0.1:port
+	URL    string // of the API, without a version: http://127.0.0.1:port
+	Portal string // of iSCSI, host:port
 }
 
 // Start starts a server on root, on ports of its own, and waits until it is ready. It is ended with the test.
@@ -80,7 +81,7 @@ func Start(t testing.TB, root string, args ...string) *Server {
 // Launch starts a server and does not wait.
 func Launch(t testing.TB, root string, args ...string) *Server {
 	t.Helper()
-	return &Server{process: launch(t, append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0"}, args...))}
+	return &Server{process: launch(t, append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0"}, args...))}
 }
 
 // Ready waits until the server has written its ready file.
@@ -89,7 +90,7 @@ func (s *Server) Ready() error {
 	if err != nil {
 		return err
 	}
-	s.URL = "http://" + ready.API[0]
+	s.URL, s.Portal = "http://"+ready.API[0], ready.ISCSI[0]
 	return nil
 }
 

@@ -47,6 +47,13 @@ func (f *failing) Stat(id volume.ID, m volume.Meta) (volume.Stat, error) {
 	return f.Backend.Stat(id, m)
 }
 
+func (f *failing) Directory(id volume.ID) (*os.Root, error) {
+	if err := f.step("Directory"); err != nil {
+		return nil, err
+	}
+	return f.Backend.Directory(id)
+}
+
 func (f *failing) Lock(ctx context.Context, id volume.ID, op volume.Operation) (volume.Held, error) {
 	if err := f.step("Lock"); err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ func Run(t *testing.T, make func(t testing.TB) Storage) {
 		{"Replace", testReplace},
 		{"Copies", testCopies},
 		{"Bin", testBin},
+		{"Records", testRecords},
 		{"Lock", testLock},
 		{"Device", testDevice},
 		{"Cancel", testCancel},
