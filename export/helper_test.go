@@ -40,6 +40,7 @@ type toy struct {
 	mu      sync.Mutex
 	units   map[volume.ID]*toyUnit
 	stopped bool
+	off     bool             // what is below is gone, as after a crash
 	fail    map[string]error // by what is to fail: serve, attach, renew, remove, close
 }
 
@@ -142,7 +143,7 @@ func (u *toyUnit) Close(context.Context, bool) error {
 	if len(u.attached) > 0 {
 		u.kind.t.Errorf("volume %s is closed with attachments", u.medium.Volume.ID)
 	}
-	if _, err := u.medium.Device.ReadAt(make([]byte, 512), 0); err != nil {
+	if _, err := u.medium.Device.ReadAt(make([]byte, 512), 0); err != nil && !u.kind.off {
 		u.kind.t.Errorf("the device was closed before the unit: %v", err)
 	}
 	delete(u.kind.units, u.medium.Volume.ID)
@@ -210,6 +211,8 @@ type place struct {
 	pool string
 	toy  *toy
 	cfg  Config
+
+	lockWait time.Duration
 }
 
 // newPlace makes a root with a pool, and a server on it.
@@ -222,43 +225,44 @@ func newPlace(t testing.TB, settings string, change ...func(*Config)) *place {
 // start starts a server on a root, which is another one than those before unless change says so.
 func start(t testing.TB, root, pool string, change ...func(*Config)) *place {
 	t.Helper()
-	p := &place{t: t, root: root, pool: pool, toy: newToy(t, "iscsi")}
-	p.Parts = rig.Assemble(t, root, func(c *volume.Config) { c.LockWait = 200 * time.Millisecond })
+	p := &place{t: t, root: root, pool: pool, lockWait: 200 * time.Millisecond}
 	p.cfg = Config{
-		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: volume.NewID().String(),
-		Kinds: []Kind{p.toy, newToy(t, "nbd")}, LockWait: 200 * time.Millisecond,
+		Log: slog.New(slog.DiscardHandler), ServerID: volume.NewID().String(),
+		LockWait: 200 * time.Millisecond,
 	}
 	for _, fn := range change {
 		fn(&p.cfg)
 	}
+	p.lockWait = p.cfg.LockWait
+	p.assemble()
 	p.again()
 	return p
 }
 
-// again makes a new Service, with new kinds, as the start of a process does; what the one before had open has to be let go of before.
+// again makes a new Service with new kinds.
 func (p *place) again() {
 	p.t.Helper()
 	p.toy = newToy(p.t, "iscsi")
-	p.cfg.Kinds = []Kind{p.toy, newToy(p.t, "nbd")}
+	p.cfg.Volumes, p.cfg.Events, p.cfg.Kinds = p.Volumes, p.Events, []Kind{p.toy, newToy(p.t, "nbd")}
 	s, err := New(p.cfg)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.Service = s
-	p.t.Cleanup(func() { s.crash() })
+	p.t.Cleanup(func() { s.drop() })
 }
 
-// crash lets go of everything as the end of a process does, and changes nothing on disk.
-func (s *Service) crash() {
+// drop closes the directories that a Service has open.
+func (s *Service) drop() {
 	for _, e := range s.all() {
-		for _, a := range s.standing(e) {
-			_ = a.claim.Close()
-		}
-		s.mu.Lock()
-		delete(s.volumes, e.id)
-		s.mu.Unlock()
 		e.dir.Close()
 	}
+}
+
+// assemble makes the parts below.
+func (p *place) assemble() {
+	p.t.Helper()
+	p.Parts = rig.Assemble(p.t, p.root, func(c *volume.Config) { c.LockWait = p.lockWait })
 }
 
 // create makes a volume of alice's.
@@ -362,6 +366,30 @@ func (p *place) lock(id volume.ID) (unlock func()) {
 		close(free)
 		if err := <-ended; err != nil {
 			p.t.Error(err)
+		}
+	}
+}
+
+// restart ends the server as a crash does, and starts another process on the same root.
+func (p *place) restart() {
+	p.t.Helper()
+	if err := errors.Join(p.Volumes.Close(), p.Pools.Close()); err != nil { // what the kernel lets go of
+		p.t.Fatal(err)
+	}
+	p.cfg.step = nil
+	p.assemble()
+	p.again()
+}
+
+// until waits for what happens by itself.
+func (p *place) until(what string, done func() bool) {
+	p.t.Helper()
+	deadline := time.After(30 * time.Second)
+	for !done() {
+		select {
+		case <-deadline:
+			p.t.Fatalf("never: %s", what)
+		case <-time.After(time.Millisecond):
 		}
 	}
 }

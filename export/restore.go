@@ -39,9 +39,8 @@ func (s *Service) each(ctx context.Context, ids []volume.ID, do func(ctx context
 // restore brings what stands of a volume into agreement with its Book.
 func (s *Service) restore(ctx context.Context, id volume.ID) {
 	e, err := s.change(ctx, id, "export", nil, func(sc *scene) error {
-		if sc.book.Server != s.cfg.ServerID {
-			sc.book.Attachments = nil // of another server: nothing of it stands here, and its Book stays as it is
-			return errForeign
+		if sc.book.Server != s.cfg.ServerID && len(sc.book.Attachments) > 0 {
+			return errForeign // nothing of it stands here, and its Book stays as it is
 		}
 		return nil
 	})
@@ -93,6 +92,7 @@ func (s *Service) tidy(ctx context.Context, id volume.ID) {
 			}
 		}
 	}
+	_ = dir.Remove(volume.RecordsDir) // which fails where it isn't empty
 }
 
 // marked reports whether a marker is of something that stands.

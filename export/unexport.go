@@ -2,6 +2,8 @@ package export
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -40,9 +42,39 @@ func (s *Service) Unexport(ctx context.Context, id volume.ID, client volume.Clie
 		return nil
 	})
 	if fault.Is(err, fault.VolumeNotFound) || fault.Is(err, fault.VolumeInTrash) {
-		return nil
+		return s.endLost(ctx, id, ends)
 	}
 	return err
+}
+
+// endLost ends attachments to a volume that is not in its place any more. Its directory is open still, wherever it
+// is: should it come back, its Book must not let them in again.
+func (s *Service) endLost(ctx context.Context, id volume.ID, ends func(Record) bool) error {
+	done, err := s.turn(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	e := s.find(id)
+	if e == nil {
+		return nil
+	}
+	b, err := e.store.readBook(id)
+	if err != nil {
+		return err
+	}
+	if b.Server == s.cfg.ServerID {
+		b.Drop(ends)
+		if err := e.store.saveBook(&b); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	s.mu.Lock()
+	for _, a := range e.attachments {
+		a.fencing = a.fencing || ends(a.rec)
+	}
+	s.mu.Unlock()
+	return s.shutOut(ctx, e)
 }
 
 // idle refuses where somebody is logged in.
