@@ -3,16 +3,10 @@ package guest
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // packages are downloaded by .ci/setup, which has the same list, with the shared libraries that they need.
@@ -31,82 +25,6 @@ var programs = []string{
 
 //go:embed init.sh
 var initScript []byte
-
-// image is what a guest is booted from.
-type image struct{ kernel, initrd string } // paths
-
-// imageOnce makes the image once in a test program.
-var imageOnce = sync.OnceValues(func() (image, error) {
-	dir, err := cacheDir()
-	if err != nil {
-		return image{}, err
-	}
-	debs, err := filepath.Glob(filepath.Join(dir, "packages", "*.deb"))
-	if err != nil {
-		return image{}, err
-	}
-	return cached(dir, debs)
-})
-
-// cacheDir is where packages and images are kept between tests, as setup knows it.
-func cacheDir() (string, error) {
-	cache, err := os.UserCacheDir()
-	return filepath.Join(cache, "elstore", "guest"), err
-}
-
-// cached returns the image of packages that is in a directory, and makes it there first if it isn't.
-func cached(dir string, debs []string) (image, error) {
-	key, err := keyOf(debs)
-	if err != nil {
-		return image{}, err
-	}
-	place := filepath.Join(dir, "image-"+key)
-	made := image{kernel: filepath.Join(place, "kernel"), initrd: filepath.Join(place, "initrd")}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return image{}, err
-	}
-	defer lock.Close() // which unlocks it
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return image{}, fmt.Errorf("lock %s: %w", lock.Name(), err)
-	}
-	if _, err := os.Stat(place); err == nil {
-		return made, nil
-	}
-	temp, err := os.MkdirTemp(dir, "making-")
-	if err != nil {
-		return image{}, err
-	}
-	defer os.RemoveAll(temp)
-	half := filepath.Join(temp, "image")
-	if err := os.Mkdir(half, 0o755); err != nil {
-		return image{}, err
-	}
-	if err := makeImage(filepath.Join(temp, "root"), debs, half); err != nil {
-		return image{}, fmt.Errorf("make the guest's image: %w", err)
-	}
-	return made, os.Rename(half, place)
-}
-
-// keyOf is a sum over all that an image is made from but this package's code, which has its version in it.
-func keyOf(debs []string) (string, error) {
-	const version = 2 // of the code: count it up where the same input makes another image
-	sum := sha256.New()
-	fmt.Fprintln(sum, version, modules, programs, len(initScript))
-	sum.Write(initScript)
-	for _, deb := range debs {
-		f, err := os.Open(deb)
-		if err != nil {
-			return "", err
-		}
-		_, err = io.Copy(sum, f)
-		f.Close()
-		if err != nil {
-			return "", err
-		}
-	}
-	return hex.EncodeToString(sum.Sum(nil))[:16], nil
-}
 
 // makeImage unpacks the packages into root, and puts the kernel and the initial file system into dir.
 func makeImage(root string, debs []string, dir string) error {

@@ -106,38 +106,6 @@ func TestUnpackKernel(t *testing.T) {
 	}
 }
 
-func TestKey(t *testing.T) {
-	dir := t.TempDir()
-	one, other := filepath.Join(dir, "one.deb"), filepath.Join(dir, "other.deb")
-	keys := map[string]string{}
-	for _, content := range []string{"1", "2"} {
-		if err := os.WriteFile(one, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(other, []byte("1"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		for _, debs := range [][]string{{}, {one}, {one, other}} {
-			key, err := keyOf(debs)
-			if err != nil {
-				t.Fatal(err)
-			}
-			again, err := keyOf(debs)
-			if err != nil || again != key {
-				t.Errorf("%q and %q, %v", key, again, err)
-			}
-			name := content + " in the first of " + strings.Join(debs, ", ")
-			if was := keys[key]; was != "" && len(debs) > 0 {
-				t.Errorf("%s and %s have the same key", name, was)
-			}
-			keys[key] = name
-		}
-	}
-	if _, err := keyOf([]string{filepath.Join(dir, "missing.deb")}); err == nil {
-		t.Error("a package that is not there has a key")
-	}
-}
-
 func TestSetupDownloadsThePackages(t *testing.T) {
 	setup, err := os.ReadFile(filepath.Join("..", "..", ".ci", "setup"))
 	if err != nil {

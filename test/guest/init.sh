@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The guest's first and only process of its own: it loads the modules, brings up the network, and then runs the
-# commands that come through the virtio ports. The ports' protocol is told in console.go.
+# commands that come through the virtio ports. The ports' protocol is told in port.go.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/
 mount -t proc proc /proc
 mount -t sysfs sys /sys

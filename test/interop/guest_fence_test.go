@@ -73,12 +73,17 @@ func fencing(t *testing.T, guestA, guestB *guest.Guest) {
 	quiet(t, guestB)
 }
 
-// persist runs sg_persist, once more where the node was first told of something else: then nothing was done.
+// persist runs sg_persist, again where the node was told of something else instead (a unit attention, exit status
+// 6): then nothing was done.
 func (n clusterNode) persist(t *testing.T, args string) string {
 	t.Helper()
-	const unitAttention = 6
-	command := fmt.Sprintf("sg_persist --no-inquiry %s /dev/%s", args, n.disk)
-	return n.Run(t, fmt.Sprintf("%s || { [ $? = %d ] && %[1]s; }", command, unitAttention))
+	return n.Run(t, fmt.Sprintf(`
+		for try in 1 2 3 4; do
+			sg_persist --no-inquiry %s /dev/%s && exit
+			status=$?
+			[ $status = 6 ] || break
+		done
+		exit $status`, args, n.disk))
 }
 
 // expect runs sg_persist, whose output has to contain every one of the words.
