@@ -174,7 +174,7 @@ func parseBook(data []byte) (Book, error) {
 			return Book{}, fmt.Errorf("attachment %d lacks its id, client, kind or port", i)
 		case ids[r.ID], taken && other != r.Client:
 			return Book{}, fmt.Errorf("attachment %d has the id or port of another", i)
-		case r.Epoch < 1 || r.Epoch > in.Epoch:
+		case r.Epoch < 1 || r.Epoch > in.Epoch || in.Epoch >= 1<<62:
 			return Book{}, fmt.Errorf("attachment %d has an epoch that never was", i)
 		case !r.Rates.valid():
 			return Book{}, fmt.Errorf("attachment %d has rates below 0", i)
