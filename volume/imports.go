@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,13 @@ type Inspector interface {
 	Inspect(ctx context.Context, f *os.File, format string) (Image, error)
 }
 
+// ISOInspector looks at what is to be the content of an ISO volume. iso.Inspector satisfies it through cmd.
+type ISOInspector interface {
+	// InspectISO tells the size of the image in f, or refuses it with ImageRefused. info is the volume's isoinfo.json; it
+	// is returned with what the image tells and nobody has said.
+	InspectISO(ctx context.Context, f *os.File, info []byte) (img Image, completed []byte, err error)
+}
+
 // Source is where an image from outside comes from: exactly one of Path, URL and Body.
 type Source struct {
 	Path string    // a file under one of Config.ImportDirs
@@ -42,7 +50,7 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 	if err := n.Check(); err != nil {
 		return Volume{}, err
 	}
-	if s.cfg.Inspect == nil {
+	if s.cfg.Inspect == nil || n.Meta.Format == ISO && s.cfg.ISO == nil {
 		return Volume{}, fault.Errorf(fault.ImageToolMissing, "this server can't import images")
 	}
 	if src.Overlay && n.Meta.Format != QCOW2 {
@@ -72,12 +80,26 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 		if err := src.Checksum.verify(ctx, f); err != nil {
 			return Meta{}, err
 		}
-		img, err := s.cfg.Inspect.Inspect(ctx, f, src.Format)
+		img, err := s.inspect(ctx, f, &n, src.Format)
 		if err != nil {
 			return Meta{}, err
 		}
 		return s.adopt(ctx, mk, n, img, src.Overlay, steps.next())
 	})
+}
+
+// inspect looks at what has arrived for a new volume.
+func (s *Service) inspect(ctx context.Context, f *os.File, n *NewVolume, format string) (img Image, err error) {
+	if n.Meta.Format != ISO {
+		return s.cfg.Inspect.Inspect(ctx, f, format)
+	}
+	info := n.Files[ISOInfoFile]
+	img, info, err = s.cfg.ISO.InspectISO(ctx, f, info)
+	if err == nil && len(info) > 0 {
+		n.Files = maps.Clone(n.Files)
+		n.Files[ISOInfoFile] = info
+	}
+	return img, err
 }
 
 // roomStep is how much arrives between two looks at the file system's free space, in bytes.
@@ -123,7 +145,7 @@ func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image,
 		base = img.OnDisk
 	}
 	write := int64(metadataRoom)
-	if moved := img.Format == string(n.Meta.Format) || overlay && img.Format == string(Raw); !moved {
+	if moved := img.Format == string(n.Meta.Format) || n.Meta.Format == ISO || overlay && img.Format == string(Raw); !moved {
 		write += img.OnDisk // what has the right format already is moved into its place
 	}
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{

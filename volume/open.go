@@ -51,6 +51,9 @@ func (s *Service) Open(ctx context.Context, id ID, c Claim) (*Opened, error) {
 		if h.found.Meta.ReadOnly && !c.ReadOnly {
 			return fault.Errorf(fault.VolumeReadOnly, "volume %s is read-only", id)
 		}
+		if h.found.Meta.Size == 0 {
+			return fault.Errorf(fault.VolumeNotExportable, "volume %s has no content yet", id)
+		}
 		s.mu.RLock()
 		old := h.entry.opened
 		var blocker string

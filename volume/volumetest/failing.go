@@ -106,6 +106,13 @@ func (s *failingStage) Fill(ctx context.Context, m volume.Meta, c volume.Content
 	return s.Stage.Fill(ctx, m, s.f.own(c))
 }
 
+func (s *failingStage) WriteFile(name string, data []byte) error {
+	if err := s.f.step("Stage.WriteFile"); err != nil {
+		return err
+	}
+	return s.Stage.WriteFile(name, data)
+}
+
 func (s *failingStage) Commit(ctx context.Context, m volume.Meta) error {
 	if err := s.f.step("Stage.Commit"); err != nil {
 		return err
@@ -179,6 +186,34 @@ func (h *failingHeld) DropIncoming() error {
 		return err
 	}
 	return h.Held.DropIncoming()
+}
+
+func (h *failingHeld) Files() ([]string, error) {
+	if err := h.f.step("Held.Files"); err != nil {
+		return nil, err
+	}
+	return h.Held.Files()
+}
+
+func (h *failingHeld) ReadFile(name string) ([]byte, error) {
+	if err := h.f.step("Held.ReadFile"); err != nil {
+		return nil, err
+	}
+	return h.Held.ReadFile(name)
+}
+
+func (h *failingHeld) WriteFile(name string, data []byte) error {
+	if err := h.f.step("Held.WriteFile"); err != nil {
+		return err
+	}
+	return h.Held.WriteFile(name, data)
+}
+
+func (h *failingHeld) RemoveFile(name string) error {
+	if err := h.f.step("Held.RemoveFile"); err != nil {
+		return err
+	}
+	return h.Held.RemoveFile(name)
 }
 
 func (h *failingHeld) Image(m volume.Meta) volume.Image { return h.f.named(h.Held.Image(m)) }
