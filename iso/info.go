@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"strings"
 
+	"elstore/volume"
 	"elstore/volume/fault"
 )
-
-// InfoFile is the file of a volume that says what its image is.
-const InfoFile = "isoinfo.json"
 
 // Type says what an image is for.
 type Type string
@@ -69,7 +67,7 @@ func (i *Info) Encode() []byte {
 func ParseInfo(data []byte) (Info, error) {
 	var i Info
 	if err := json.Unmarshal(data, &i); err != nil {
-		return Info{}, fault.New(fault.VolumeDamaged, InfoFile+" can't be understood", err)
+		return Info{}, fault.New(fault.VolumeDamaged, volume.ISOInfoFile+" can't be understood", err)
 	}
 	return i, nil
 }

@@ -50,11 +50,19 @@ func (im *Image) Check(ctx context.Context) error {
 // Find returns the file at a path from the root, "" for the root itself. Letters of either case match where the image has
 // plain ISO 9660 names, which are upper-case. os.ErrNotExist is not used: the error is a fault of code NoSuchPath.
 func (im *Image) Find(ctx context.Context, name string) (File, error) {
+	return im.find(ctx, name, 0)
+}
+
+// find follows up to links symbolic links.
+func (im *Image) find(ctx context.Context, name string, links int) (File, error) {
 	if im.root.length == 0 {
 		return File{}, refuse("it has a UDF file system only, whose files can't be read")
 	}
-	at := File{Dir: true, extents: []node{im.root}}
-	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
+	root := File{Dir: true, extents: []node{im.root}}
+	at, rest := root, strings.Split(name, "/")
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
 		if part == "" || part == "." {
 			continue
 		}
@@ -65,9 +73,26 @@ func (im *Image) Find(ctx context.Context, name string) (File, error) {
 		if next == nil {
 			return File{}, fault.Errorf(fault.NoSuchPath, "the image has no file %.200q", name)
 		}
+		if next.isLink && links > 0 {
+			links--
+			to := next.Link
+			if !strings.HasPrefix(to, "/") {
+				to = path.Join("/", at.Path, to)
+			}
+			at, rest = root, append(strings.Split(path.Clean(to), "/"), rest...)
+			continue
+		}
 		at = *next
 	}
 	return at, nil
+}
+
+// maxLinks bounds how many symbolic links are followed for one path.
+const maxLinks = 16
+
+// Follow is Find that goes where symbolic links on the path lead, inside the image.
+func (im *Image) Follow(ctx context.Context, name string) (File, error) {
+	return im.find(ctx, name, maxLinks)
 }
 
 // child returns the entry of that name in a directory, or nil.

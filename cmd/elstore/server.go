@@ -14,6 +14,7 @@ import (
 
 	"elstore/api"
 	v1 "elstore/api/v1"
+	"elstore/iso"
 	"elstore/pool"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -85,7 +86,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		return nil, err
 	}
 	s.volumes, err = volume.New(volume.Config{
-		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool},
+		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool}, ISO: iso.Inspector{},
 		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait,
 	})
 	return s, err
