@@ -42,10 +42,18 @@ type State struct {
 type Service struct {
 	volumes *volume.Service
 	log     *slog.Logger
+	get     Getter
 }
 
-// NewService returns a Service over the volumes.
-func NewService(volumes *volume.Service, log *slog.Logger) *Service { return &Service{volumes, log} }
+// Config is what a Service stands on. Volumes and Log are required.
+type Config struct {
+	Volumes *volume.Service
+	Log     *slog.Logger
+	Fetch   Getter // of checksums beside cloud images; nil: none are looked for
+}
+
+// NewService returns a Service.
+func NewService(c Config) *Service { return &Service{c.Volumes, c.Log, c.Fetch} }
 
 // describe is the volume of a seed: an ISO image that is never written to.
 func (n *New) describe(expected int, files Files) (volume.NewVolume, error) {

@@ -31,7 +31,7 @@ func start(t *testing.T, root string) *server {
 	t.Helper()
 	pool := rig.Pool(t, root, "pool", `{}`)
 	p := rig.Assemble(t, root, nil)
-	s := &server{p, cloudinit.NewService(p.Volumes, slog.New(slog.DiscardHandler)), pool}
+	s := &server{p, cloudinit.NewService(cloudinit.Config{Volumes: p.Volumes, Log: slog.New(slog.DiscardHandler)}), pool}
 	if err := s.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -126,14 +126,24 @@ func TestFindListOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := im.List(t.Context(), boot)
+	below := func(dir iso.File, deep bool) (list []iso.File, err error) {
+		err = im.Below(t.Context(), dir, deep, func(f iso.File) error { list = append(list, f); return nil })
+		return list, err
+	}
+	if list, err := below(iso.File{Dir: true}, false); err != nil || len(list) != 2 {
+		t.Errorf("the root has %+v, %v", list, err)
+	}
+	if list, err := below(iso.File{Dir: true}, true); err != nil || len(list) != 4 {
+		t.Errorf("there are %+v, %v", list, err)
+	}
+	list, err := below(boot, true)
 	if err != nil || len(list) != 2 || list[0].Path != "boot/initrd" || list[1].Path != "boot/vmlinuz" {
 		t.Errorf("%+v %v", list, err)
 	}
 	if _, err := im.Open(boot); !fault.Is(err, fault.BadRequest) {
 		t.Errorf("opening a directory: %v", err)
 	}
-	if _, err := im.List(t.Context(), f); !fault.Is(err, fault.BadRequest) {
+	if _, err := below(f, true); !fault.Is(err, fault.BadRequest) {
 		t.Errorf("listing a file: %v", err)
 	}
 }

@@ -38,6 +38,36 @@ func (im *Image) Walk(ctx context.Context, fn func(File) error) error {
 	return w.directory(ctx, "", im.root, 0)
 }
 
+// Below is Walk for what is in one directory; without deep only what is directly in it. The root of an image that is UDF alone has nothing
+// that can be listed.
+func (im *Image) Below(ctx context.Context, dir File, deep bool, fn func(File) error) error {
+	switch {
+	case im.root.length == 0 && dir.Path == "":
+		return nil
+	case !dir.Dir:
+		return fault.Errorf(fault.BadRequest, "%.200q is a file, not a directory", dir.Path)
+	case len(dir.extents) == 0:
+		dir.extents = []node{im.root}
+	}
+	if !deep {
+		return im.readDir(ctx, dir.Path, dir.extents[0], fn)
+	}
+	at := dir.extents[0]
+	w := walker{im: im, seen: map[uint32]bool{at.extent: true}, fn: fn}
+	return w.directory(ctx, dir.Path, at, 0)
+}
+
+// IsLink reports whether it is a symbolic link.
+func (f *File) IsLink() bool { return f.isLink }
+
+// Offset is the logical block at which the content begins.
+func (f *File) Offset() int64 {
+	if len(f.extents) == 0 {
+		return 0
+	}
+	return int64(f.extents[0].extent)
+}
+
 // Check walks the whole tree, and refuses an image in which anything is not where it is said to be. An image that is UDF
 // alone is taken as it is.
 func (im *Image) Check(ctx context.Context) error {
@@ -108,18 +138,6 @@ func (im *Image) child(ctx context.Context, dir File, name string) (found *File,
 		return nil
 	})
 	return found, err
-}
-
-// List returns what is directly in a directory.
-func (im *Image) List(ctx context.Context, dir File) (list []File, err error) {
-	if !dir.Dir {
-		return nil, fault.Errorf(fault.BadRequest, "%.200q is a file, not a directory", dir.Path)
-	}
-	err = im.readDir(ctx, dir.Path, dir.extents[0], func(f File) error {
-		list = append(list, f)
-		return nil
-	})
-	return list, err
 }
 
 // Open returns the content of a file, which can be read at any place and from several goroutines.

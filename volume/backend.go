@@ -38,6 +38,8 @@ type Backend interface {
 	Stage(ctx context.Context, id ID) (Stage, error)
 	// Caps says what the storage can do.
 	Caps() Caps
+	// Base names the base image with that SHA-256, for Stage.Fill; ok is false where the pool has none.
+	Base(sum []byte) (img Image, ok bool)
 	// BaseBytes returns the bytes of all base images that the pool keeps now.
 	BaseBytes() int64
 	// Close frees what the Backend holds. No method may run or be called then.

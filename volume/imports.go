@@ -41,6 +41,7 @@ type Source struct {
 	Length   int64     // of Body in bytes, -1 where it is not known
 	Format   string    // QEMU's name of the image's format, "" to find out
 	Checksum *Checksum // what the source's bytes must sum up to, or nil
+	Cached   bool      // take a base image of the pool with Checksum's SHA-256 in its place, if there is one
 	Overlay  bool      // keep the image as an immutable base of the pool and make the volume an overlay of it
 }
 
@@ -67,6 +68,18 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 	// Only the arrival is known yet; what the image itself needs is reserved when it has been seen.
 	w := Want{Pool: n.Pool, Volumes: 1, Size: n.Meta.Size, Bytes: n.Meta.Size, Write: max(data.length, 0) + metadataRoom, Format: n.Meta.Format}
 	return s.make(ctx, &n, w, func(ctx context.Context, mk *making) (Meta, error) {
+		if base, ok := cached(mk.at.backend, src); ok {
+			rooms := len(mk.rooms)
+			m, err := s.adopt(ctx, mk, n, base, src.Overlay, p)
+			if err == nil || ctx.Err() != nil {
+				return m, err
+			}
+			// It went at this moment, or doesn't fit, which the image itself will tell.
+			for _, r := range mk.rooms[rooms:] {
+				r.Release()
+			}
+			mk.rooms, mk.bytes = mk.rooms[:rooms], mk.bytes[:rooms]
+		}
 		f, err := mk.stage.Incoming()
 		if err != nil {
 			return Meta{}, err
@@ -84,8 +97,18 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 		if err != nil {
 			return Meta{}, err
 		}
+		img.Owned = true
 		return s.adopt(ctx, mk, n, img, src.Overlay, steps.next())
 	})
+}
+
+// cached returns the base image of a pool that is what src names.
+func cached(b Backend, src Source) (Image, bool) {
+	if !src.Cached || src.Checksum == nil || src.Checksum.Algorithm != "sha256" {
+		return Image{}, false
+	}
+	img, ok := b.Base(src.Checksum.Sum)
+	return img, ok && (src.Format == "" || src.Format == img.Format)
 }
 
 // inspect looks at what has arrived for a new volume.
@@ -129,7 +152,6 @@ func (s *Service) arrive(ctx context.Context, at *attached, data arrival, f *os.
 
 // adopt makes a stage's content of an image that has arrived and was found good.
 func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image, overlay bool, p Progress) (Meta, error) {
-	img.Owned = true
 	reserved := n.Meta.Size
 	img.Size = (img.Size + SectorSize - 1) / SectorSize * SectorSize
 	switch {
@@ -141,12 +163,16 @@ func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image,
 	}
 	bytes := n.Meta.Size - reserved
 	base := int64(0) // of a base image, which counts by itself as soon as it is there
-	if overlay {
+	if overlay && img.Owned {
 		base = img.OnDisk
 	}
 	write := int64(metadataRoom)
-	if moved := img.Format == string(n.Meta.Format) || n.Meta.Format == ISO || overlay && img.Format == string(Raw); !moved {
-		write += img.OnDisk // what has the right format already is moved into its place
+	asIs := img.Format == string(n.Meta.Format) || n.Meta.Format == ISO || overlay && img.Format == string(Raw)
+	switch {
+	case img.Owned && asIs: // it is moved into its place
+	case !img.Owned && overlay: // it is a base image, and only named
+	default:
+		write += img.OnDisk
 	}
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
 		Pool: mk.at.pool.Name(), Size: n.Meta.Size, Bytes: bytes + base, Write: write, Format: n.Meta.Format,

@@ -14,6 +14,7 @@ import (
 
 	"elstore/api"
 	v1 "elstore/api/v1"
+	"elstore/cloudinit"
 	"elstore/iso"
 	"elstore/pool"
 	"elstore/volume"
@@ -38,6 +39,7 @@ type server struct {
 	jobs      *volume.Jobs
 	keys      *volume.Keys
 	volumes   *volume.Service
+	seeds     *cloudinit.Service
 	pools     *pool.Set
 
 	mu       sync.Mutex
@@ -89,6 +91,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool}, ISO: iso.Inspector{},
 		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait,
 	})
+	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
 	return s, err
 }
 
@@ -110,10 +113,14 @@ func (s *server) run(ctx context.Context, o options) error {
 	if err := s.pools.Rescan(ctx); err != nil {
 		return err
 	}
+	if err := s.seeds.Recover(ctx); err != nil {
+		return err
+	}
 	handler := api.New(api.Config{
 		Log: s.log,
 		Routes: v1.New(v1.Config{
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Version: version,
+			ISO: iso.NewService(s.volumes), Seeds: s.seeds,
 		}).Routes(),
 	})
 	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
