@@ -268,7 +268,7 @@ func TestAdmissionFails(t *testing.T) {
 
 // TestRandomLives does all that can be done to a migration in any order, while both machines write as fast as they can.
 func TestRandomLives(t *testing.T) {
-	lives := uint64(40)
+	lives := uint64(20)
 	if testing.Short() {
 		lives = 8
 	}

@@ -253,10 +253,13 @@ func TestTheSourceIsWaitedFor(t *testing.T) {
 	s.wantWriter(rec, Source)
 	wrote := make(chan bool)
 	go func() { wrote <- s.at(rec, 0, Destination).write(t.Context()) }()
-	for s.at(rec, 0, Source).gate.Try() { // until the pen is on its way
-		s.at(rec, 0, Source).gate.Leave()
-		time.Sleep(time.Millisecond)
-	}
+	until(t, func() bool { // the pen is on its way
+		if s.at(rec, 0, Source).gate.Try() {
+			s.at(rec, 0, Source).gate.Leave()
+			return false
+		}
+		return true
+	})
 	if now, _ := s.Get(Ref{ID: rec.ID}); now.Pen != Source {
 		t.Error("the pen moved before the source was done")
 	}
@@ -456,9 +459,12 @@ func TestRunNotesLoginsAndGoesOn(t *testing.T) {
 
 func until(t *testing.T, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(60 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
+	deadline := time.After(60 * time.Second)
+	for !done() {
+		select {
+		case <-deadline:
 			t.Fatal("it never happened")
+		case <-time.After(time.Millisecond):
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -81,21 +80,6 @@ func (s *server) post(ctx context.Context, path string, body any) ([]byte, time.
 		err = fmt.Errorf("%s: %s: %s", path, resp.Status, answer)
 	}
 	return answer, took, err
-}
-
-// memory returns the most memory that the server had at any time, in bytes.
-func (s *server) memory() (int64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no VmHWM of process %d", s.cmd.Process.Pid)
 }
 
 // quantile returns the q-th part of the sorted times: 0.5 is the median.
