@@ -33,9 +33,9 @@ type Guest struct {
 	console bytes.Buffer
 }
 
-// Boot starts a machine with an iSCSI initiator of this name. It takes scripts at once, and runs them when it is up.
-// It is ended, as by a power cut, with the test.
-func Boot(t testing.TB, initiator string) *Guest {
+// Boot starts a machine with an iSCSI initiator of this name, and whatever else the arguments tell QEMU to give it. It takes scripts at
+// once, and runs them when it is up. It is ended, as by a power cut, with the test.
+func Boot(t testing.TB, initiator string, more ...string) *Guest {
 	t.Helper()
 	Need(t)
 	img, err := imageOnce()
@@ -67,7 +67,7 @@ func Boot(t testing.TB, initiator string) *Guest {
 		args = append(args, "-chardev", fmt.Sprintf("socket,id=port%d,path=%s", i, p.path),
 			"-device", fmt.Sprintf("virtserialport,chardev=port%d", i))
 	}
-	g.qemu = exec.Command("qemu-system-x86_64", args...)
+	g.qemu = exec.Command("qemu-system-x86_64", append(args, more...)...)
 	g.qemu.Stdout, g.qemu.Stderr = g, g
 	if err := g.start(listeners); err != nil {
 		t.Fatal(err)
@@ -118,6 +118,15 @@ func (g *Guest) end() {
 		(<-g.idle).close()
 	}
 }
+
+// Off cuts the power now.
+func (g *Guest) Off() {
+	_ = g.qemu.Process.Kill()
+	<-g.exited
+}
+
+// Exited is closed when the machine is off.
+func (g *Guest) Exited() <-chan struct{} { return g.exited }
 
 // Write takes in what the console says.
 func (g *Guest) Write(p []byte) (int, error) {

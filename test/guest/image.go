@@ -14,7 +14,7 @@ var packages = []string{"busybox-static", "open-iscsi", "e2fsprogs", "sg3-utils"
 
 // modules of the kernel that the guest loads.
 var modules = []string{
-	"virtio_pci", "virtio_net", "virtio_console", "crc32c_generic", "iscsi_tcp", "sd_mod", "sg", "ext4",
+	"virtio_pci", "virtio_net", "virtio_console", "virtio_blk", "crc32c_generic", "iscsi_tcp", "sd_mod", "sg", "ext4",
 }
 
 // programs beside busybox. Of two with the same name its shell takes busybox's own.
