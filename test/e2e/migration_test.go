@@ -97,7 +97,7 @@ func TestPenMovesOverISCSI(t *testing.T) {
 				t.Errorf("%+v", done)
 			}
 			there.must("write -P 7 3M 64k", "flush")
-			s = again(t, s, root)
+			again(t, s, root)
 			there.must("read -P 7 3M 64k", "read -P 6 2M 64k", "write -P 8 3M 64k", "flush")
 			if out, err := try(t, "iscsi-inq", was.URI); err == nil {
 				t.Errorf("the first host gets in still: %s", out)
@@ -373,4 +373,71 @@ func judge(t *testing.T, hosts ...*host) {
 		}
 	}
 	t.Logf("the machine wrote and checked %d blocks", all[len(all)-1])
+}
+
+// Debian's initiator on both hosts: what the first has reserved is the second's with its first write, and the first's again when that is
+// reverted.
+func TestReservationsMove(t *testing.T) {
+	guest.Need(t)
+	root := t.TempDir()
+	rig.Pool(t, root, "pool", `{}`)
+	s := rig.Start(t, root)
+	id := vid(t, post(t, s, "/create", map[string]any{"creatorID": alice, "name": "disk", "size": 0.02, "bus": "scsi"}, 200))
+	// A node that was told of something else instead is asked again.
+	persist := func(g *guest.Guest, arguments string) string {
+		return g.Run(t, "for try in 1 2 3; do sg_persist "+arguments+" /dev/sda && exit 0; done; exit 1")
+	}
+	login := func(g *guest.Guest, a attachment) {
+		g.Run(t, strings.Join(a.ISCSIAdm, "\n")+"\nuntil [ -b /dev/sda ]; do sleep 0.05; done")
+	}
+	one, two := guest.Boot(t, "iqn.2026-01.org.example:one"), guest.Boot(t, "iqn.2026-01.org.example:two")
+	login(one, exported(t, s, id))
+	persist(one, "--out --register --param-sark=abc")
+	persist(one, "--out --reserve --param-rk=abc --prout-type=1")
+	const write = "dd if=/dev/zero of=/dev/sda bs=64k count=4 oflag=direct"
+	m := prepared(t, s, id)
+	login(two, m.Volumes[0].attachment)
+	if out := persist(two, "--in --read-reservation"); !strings.Contains(out, "Key=0xabc") {
+		t.Errorf("before its first write the second host sees %s", out)
+	}
+	one.Run(t, write)
+	two.Run(t, write)
+	if out := persist(two, "--in --read-keys"); !strings.Contains(out, "1 registered") || !strings.Contains(out, "0xabc") {
+		t.Errorf("after its first write the second host sees %s", out)
+	}
+	if r := one.Try(t, write); r.Status == 0 {
+		t.Errorf("the first host writes without the pen: %s", r.Output)
+	}
+	persist(two, "--out --release --param-rk=abc --prout-type=1")
+	persist(two, "--out --reserve --param-rk=abc --prout-type=1")
+	migrate(t, s, "revert", map[string]any{"migration_id": m.ID, "assert_source_running": true}, 200)
+	one.Run(t, write)
+	if out := persist(one, "--in --read-reservation"); !strings.Contains(out, "Key=0xabc") {
+		t.Errorf("after it was reverted the first host sees %s", out)
+	}
+}
+
+// Without CHAP the two hosts of one client are told apart by their initiators' names.
+func TestMigrationWithoutCHAP(t *testing.T) {
+	needISCSI(t)
+	root := t.TempDir()
+	rig.Pool(t, root, "pool", `{}`)
+	s := rig.Start(t, root, "--iscsi-no-chap")
+	id := vid(t, post(t, s, "/create", wish("disk", 0.001), 200))
+	const one, two = "iqn.2026-01.org.example:one", "iqn.2026-01.org.example:two"
+	var a attachment
+	post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice, "initiator": one}, 200).Into(t, &a)
+	prepare := map[string]any{"volume_id": id, "client_uid": alice}
+	migrate(t, s, "prepare", prepare, 400)
+	prepare["destination"] = map[string]any{"initiator": strings.ToUpper(one)}
+	migrate(t, s, "prepare", prepare, 400)
+	prepare["destination"] = map[string]any{"initiator": two}
+	m := migrate(t, s, "prepare", prepare, 200)
+	output(t, "iscsi-inq", "-i", two, m.Volumes[0].URI)
+	output(t, "iscsi-inq", "-i", one, a.URI)
+	migrate(t, s, "conclude", map[string]any{"migration_id": m.ID, "force": true}, 200)
+	output(t, "iscsi-inq", "-i", two, m.Volumes[0].URI)
+	if out, err := try(t, "iscsi-inq", "-i", one, a.URI); err == nil {
+		t.Errorf("the host that it left gets in still: %s", out)
+	}
 }
