@@ -27,6 +27,8 @@ type Backend interface {
 	// List returns the ids of what stands in the pool now under a volume's name, not in the bin. It is cheap: whether it really
 	// is a volume, Load tells.
 	List(ctx context.Context) ([]ID, error)
+	// Stamp is a number that is another one after every change of what List returns. ok says that this is certain now.
+	Stamp() (stamp int64, ok bool)
 	// Load reads one volume that stands in the pool. os.ErrNotExist is in the error's chain if it does not.
 	Load(ctx context.Context, id ID) (Found, error)
 	// Stat returns what changes without us: how much storage the image takes, and when it last changed.
@@ -36,6 +38,9 @@ type Backend interface {
 	Lock(ctx context.Context, id ID, op Operation) (Held, error)
 	// Stage begins a new volume beside its place. It fails with VolumeExists if the id is taken.
 	Stage(ctx context.Context, id ID) (Stage, error)
+	// Directory opens the directory that a volume stands in, not in the bin, for what exports keep in it. The caller
+	// closes it. os.ErrNotExist is in the error's chain if the volume doesn't stand there.
+	Directory(id ID) (*os.Root, error)
 	// Caps says what the storage can do.
 	Caps() Caps
 	// Base names the base image with that SHA-256, for Stage.Fill; ok is false where the pool has none.
@@ -65,6 +70,7 @@ type Found struct {
 	ISOType string    // from isoinfo.json, or ""
 	Changed time.Time // when its meta.json was last replaced
 	Trashed time.Time // when it was put in the bin; zero if it stands in the pool
+	Records bool      // RecordsDir is there
 	Problem error     // why it can't be used: a fault of code VolumeDamaged. It counts against the pool all the same.
 }
 

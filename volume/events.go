@@ -19,7 +19,22 @@ const (
 	EventLost      = "volume.lost"  // vanished from a pool without us
 	EventPool      = "pool.changed"
 	EventJob       = "job.changed"
+
+	EventExported      = "export.began"
+	EventUnexported    = "export.ended"
+	EventHeartbeatLost = "export.heartbeat_lost" // another server, or nobody, has the volume; or its storage does not answer
+	EventLogin         = "session.began"
+	EventLogout        = "session.ended"
 )
+
+// ExportEvent says which attachment an event is about, and for a session who is logged in.
+type ExportEvent struct {
+	Client     Client `json:"client_uid"`
+	Kind       string `json:"type"`
+	Attachment ID     `json:"attachment_id"`
+	Initiator  string `json:"initiator,omitempty"`
+	Remote     string `json:"remote,omitempty"`
+}
 
 // Event is something that happened. It carries names, never secrets.
 type Event struct {
@@ -30,6 +45,8 @@ type Event struct {
 	Volume   *ID       `json:"volume_id,omitempty"`
 	Pool     string    `json:"pool,omitempty"`
 	Job      any       `json:"job,omitempty"`
+
+	Export *ExportEvent `json:"export,omitempty"`
 
 	// Who may see it: nil is everybody, else the owner of the private volume it speaks of.
 	Owner *Client `json:"-"`
@@ -118,12 +135,21 @@ func (ev *Events) Revision() int64 {
 	return ev.revision
 }
 
-// Publish tells everybody. An event about volumes or pools makes a new revision.
+// listed reports whether an event may change what lists of volumes show.
+func listed(kind string) bool {
+	switch kind {
+	case EventJob, EventLogin, EventLogout, EventHeartbeatLost:
+		return false
+	}
+	return true
+}
+
+// Publish tells everybody. An event about volumes, pools or exports makes a new revision.
 func (ev *Events) Publish(e Event) {
 	ev.mu.Lock()
 	defer ev.mu.Unlock()
 	ev.sequence++
-	if e.Type != EventJob {
+	if listed(e.Type) {
 		ev.revision++
 	}
 	e.Sequence, e.Revision, e.Time = ev.sequence, ev.revision, time.Now().UTC()

@@ -44,43 +44,9 @@ type Opened struct {
 // volume that is claimed exclusively, or any for an exclusive claim, is refused with VolumeAlreadyExported.
 func (s *Service) Open(ctx context.Context, id ID, c Claim) (*Opened, error) {
 	var o *Opened
-	err := s.operate(ctx, id, nil, Operation{Purpose: "open"}, func(ctx context.Context, h *handle) error {
-		if err := h.usable(); err != nil {
-			return err
-		}
-		if h.found.Meta.ReadOnly && !c.ReadOnly {
-			return fault.Errorf(fault.VolumeReadOnly, "volume %s is read-only", id)
-		}
-		if h.found.Meta.Size == 0 {
-			return fault.Errorf(fault.VolumeNotExportable, "volume %s has no content yet", id)
-		}
-		s.mu.RLock()
-		old := h.entry.opened
-		var blocker string
-		if old != nil {
-			for _, other := range old.claims {
-				if c.Exclusive || other.Exclusive {
-					blocker = other.Export
-				}
-			}
-		}
-		s.mu.RUnlock()
-		if blocker != "" {
-			return fault.Errorf(fault.VolumeAlreadyExported, "volume %s is used by %s", id, blocker)
-		}
-		if old == nil {
-			dev, err := h.Open(ctx, h.found.Meta, h.found.Meta.ReadOnly)
-			if err != nil {
-				return err
-			}
-			old = &opened{device: newGate(dev)}
-		}
-		s.mu.Lock()
-		old.claims = append(old.claims, &c)
-		h.entry.opened = old
-		s.mu.Unlock()
-		o = &Opened{Device: old.device, service: s, entry: h.entry, opened: old, claim: &c}
-		return nil
+	err := s.Turn(ctx, id, "open", func(ctx context.Context, t *Turn) (err error) {
+		o, err = t.Open(ctx, c)
+		return err
 	})
 	return o, err
 }
@@ -95,6 +61,12 @@ func (o *Opened) NextExtent(ctx context.Context, off int64) (length int64, mappe
 	return o.opened.device.NextExtent(ctx, off)
 }
 
+// ReadNow implements NowReader.
+func (o *Opened) ReadNow(p []byte, off int64) bool { return o.opened.device.ReadNow(p, off) }
+
+// WritesNow implements NowWriter.
+func (o *Opened) WritesNow(length int64) bool { return o.opened.device.WritesNow(length) }
+
 // Close ends the claim, and closes the Device if it was the last. It waits for an operation on the volume to end.
 func (o *Opened) Close() error {
 	ctx := context.Background() // the claim must end whatever became of its user
@@ -103,6 +75,11 @@ func (o *Opened) Close() error {
 		return err
 	}
 	defer unlock()
+	return o.end()
+}
+
+// end ends the claim. The caller has the volume's key.
+func (o *Opened) end() error {
 	s := o.service
 	s.mu.Lock()
 	dev := o.opened

@@ -27,7 +27,18 @@ type Event struct {
 	Pool     string `json:"pool"`
 	Job      *Job   `json:"job"`
 
+	Export *ExportEvent `json:"export"`
+
 	raw json.RawMessage
+}
+
+// ExportEvent says which attachment an event is about, and for a session who is logged in.
+type ExportEvent struct {
+	Client     string `json:"client_uid"`
+	Type       string `json:"type"`
+	Attachment string `json:"attachment_id"`
+	Initiator  string `json:"initiator"`
+	Remote     string `json:"remote"`
 }
 
 // UnmarshalJSON reads an event.

@@ -6,6 +6,7 @@ import (
 
 	"elstore/api/rest"
 	"elstore/cloudinit"
+	"elstore/export"
 	"elstore/iso"
 	"elstore/pool"
 	"elstore/volume"
@@ -32,6 +33,7 @@ type Config struct {
 	Keys    *volume.Keys
 	ISO     *iso.Service
 	Seeds   *cloudinit.Service
+	Exports *export.Service
 	Version string // of the server, as GET /version tells it
 }
 
@@ -79,6 +81,10 @@ func (a *API) Routes() []rest.Route {
 		{Methods: either, Path: "/trash", Handler: a.trash},
 		{Methods: post, Path: "/trash/restore", Handler: changes(a, a.restore)},
 		{Methods: post, Path: "/trash/empty", Handler: changes(a, a.emptyTrash)},
+
+		{Methods: post, Path: "/export", Handler: a.export},
+		{Methods: post, Path: "/unexport", Handler: changes(a, a.unexport)},
+		{Methods: either, Path: "/exports", Handler: a.exports},
 
 		{Methods: get, Path: "/volumes/{vid}/data", Handler: a.download},
 		{Methods: head, Path: "/volumes/{vid}/data", Handler: a.dataHead},

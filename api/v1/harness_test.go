@@ -27,7 +27,9 @@ import (
 	"elstore/api/rest"
 	v1 "elstore/api/v1"
 	"elstore/cloudinit"
+	"elstore/export"
 	"elstore/iso"
+	"elstore/test/exports"
 	"elstore/test/rig"
 	"elstore/volume"
 )
@@ -63,6 +65,8 @@ type server struct {
 	root string
 	pool string // path of the pool "pool"
 	http *httptest.Server
+
+	exports *export.Service
 }
 
 // newServer serves a root with one pool named pool. change may alter the Service's configuration.
@@ -76,6 +80,7 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 			fn(c)
 		}
 	})
+	s.exports = exports.Serve(t, s.Parts, "")
 	s.http = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: s.routes()}))
 	t.Cleanup(s.http.Close)
 	return s
@@ -84,7 +89,7 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 // routes are those of the API over the server's parts.
 func (s *server) routes() []rest.Route {
 	return v1.New(v1.Config{
-		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Version: "test", ISO: iso.NewService(s.Volumes),
+		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports, Version: "test", ISO: iso.NewService(s.Volumes),
 		Seeds: cloudinit.NewService(cloudinit.Config{Volumes: s.Volumes, Log: slog.New(slog.DiscardHandler), Fetch: newFetcher(s.t)}),
 	}).Routes()
 }

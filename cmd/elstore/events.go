@@ -54,7 +54,7 @@ as the server still knows them.`,
 	f.Int64Var(&since, "since", 0, "begin after the event of this sequence number")
 	f.StringArrayVar(&kinds, "type", nil, "only events whose type begins so, as volume. or job.changed; may be repeated")
 	f.IntVar(&count, "count", 0, "end after so many events (default never)")
-	completeFlag(cmd, "type", words("volume.", "pool.", "job."))
+	completeFlag(cmd, "type", words("volume.", "pool.", "job.", "export.", "session."))
 	return cmd
 }
 
@@ -75,6 +75,12 @@ func (c *cli) printEvent(cmd *cobra.Command, e client.Event) error {
 	about := e.Volume
 	if e.Job != nil {
 		about = fmt.Sprintf("%s %s %s %s", e.Job.ID, e.Job.Kind, e.Job.State, percent(*e.Job))
+	}
+	if x := e.Export; x != nil {
+		about += " " + x.Type + " " + x.Client
+		if x.Initiator != "" {
+			about += " " + x.Initiator + " from " + x.Remote
+		}
 	}
 	if e.Pool != "" {
 		about += " in pool " + e.Pool

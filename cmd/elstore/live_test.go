@@ -25,7 +25,7 @@ func liveServer(t *testing.T, args ...string) string {
 	code := make(chan int, 1)
 	go func() {
 		defer write.Close()
-		code <- run(ctx, append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0"}, args...), strings.NewReader(""), io.Discard, write)
+		code <- run(ctx, append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0"}, args...), strings.NewReader(""), io.Discard, write)
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -25,6 +25,18 @@ const (
 	cancelledJob = `{"id":"` + jobID + `","kind":"clone","state":"cancelled","error":"the job was cancelled","code":"JobCancelled","bytes_done":1,"bytes_total":2,"created":"2026-01-02T03:04:05Z"}`
 )
 
+const (
+	exportAnswer = `{"volume_id":"` + webID + `","client_uid":"` + anybody + `","type":"iscsi","attachment_id":"` + otherID + `","epoch":1,` +
+		`"since":"2026-01-02T03:04:05Z","readonly":false,"multipath":false,"uri":"iscsi://u%s@192.0.2.1:3260/iqn.t/0","target":"iqn.t",` +
+		`"portals":["192.0.2.1:3260","[2001:db8::1]:3260"],"lun":0,"user":"u","secret":"s","peer_user":"pu","peer_secret":"ps",` +
+		`"object":{"qom-type":"secret","id":"x","data":"s"},"blockdev":{"driver":"raw"},"iscsiadm":["iscsiadm one","iscsiadm two"],` +
+		`"libvirt":{"disk":"<disk/>","secret":"<secret/>"}}`
+	exportInfo = `{"volume_id":"` + webID + `","client_uid":"` + bob + `","type":"iscsi","attachment_id":"` + otherID + `","epoch":3,` +
+		`"since":"2026-01-02T03:04:05.123Z","readonly":true,"multipath":true,"initiator":"iqn.only","migration_id":"m","pool":"fast","target":"iqn.t",` +
+		`"portals":["192.0.2.1:3260"],"state":"standing","rates":{},"sessions":[{"initiator":"iqn.only\u001b[31m","remote":"192.0.2.9:40000","since":"2026-01-02T03:05:06Z"}],` +
+		`"read_operations":1,"read_bytes":4096,"write_operations":2,"write_bytes":5000000,"other_operations":9,"errors":7}`
+)
+
 func doneJob(result string) string {
 	return `{"id":"` + jobID + `","kind":"clone","state":"done","bytes_done":9,"bytes_total":9,"created":"2026-01-02T03:04:05Z","result":` + result + `}`
 }
@@ -56,6 +68,28 @@ func TestOutput(t *testing.T) {
 		{"pool/show-none", "pool show none", answers{"GET /pools/none": {refuses(404, "PoolNotFound", `no pool is named "none"`)}}},
 		{"pool/refresh", "pool refresh", answers{"POST /pools/refresh": {ok(`[{"name":"fast","came":1,"went":0},{"name":"slow","came":0,"went":2}]`)}}},
 		{"pool/refresh-two", "pool refresh fast none", answers{"POST /pools/refresh": {ok(`[{"name":"fast","came":0,"went":0}]`), refuses(404, "PoolNotFound", `no pool is named "none"`)}}},
+
+		{"export/export", "export web", with("POST /export", ok(exportAnswer))},
+		{"export/to", "export web --to " + strings.ToUpper(bob) + " --initiator iqn.x --readonly --multipath=false --portal a:1 --rotate --read-mb 12.5 --write-iops 0 -q", with("POST /export", ok(exportAnswer))},
+		{"export/json", "export web --json", with("POST /export", ok(exportAnswer))},
+		{"export/for-uri", "export web --for uri", with("POST /export", ok(exportAnswer))},
+		{"export/for-qemu", "export web --for qemu", with("POST /export", ok(exportAnswer))},
+		{"export/for-iscsiadm", "export web --for iscsiadm", with("POST /export", ok(exportAnswer))},
+		{"export/for-libvirt", "export web --for libvirt", with("POST /export", ok(exportAnswer))},
+		{"export/for-nothing", "export web --for libvirt", with("POST /export", ok(`{"type":"local","uri":"nbd+unix://"}`))},
+		{"export/for-fax", "export web --for fax", answers{}},
+		{"export/to-nobody", "export web --to bob", found},
+		{"export/refused", "export web", with("POST /export", refuses(409, "VolumeAlreadyExported", "volume "+webID+" is exported to client "+bob+" already"))},
+		{"export/recover", "export recover web --old-host-is-off", with("POST /export", ok(exportAnswer))},
+		{"export/list", "export list --to " + bob, answers{"POST /exports": {ok("[" + exportInfo + "]")}}},
+		{"export/list-quiet", "export list -q", answers{"POST /exports": {ok("[" + exportInfo + "]")}}},
+		{"export/list-json", "export list --json", answers{"POST /exports": {ok("[" + exportInfo + "]")}}},
+		{"export/orphans", "export list --orphans", answers{"POST /exports": {ok(`[{"volume_id":"` + webID + `","problem":"the marker x is of nobody"}]`)}}},
+		{"export/show", "export show web", with("POST /exports", ok("["+exportInfo+"]"))},
+		{"export/show-none", "export show web", with("POST /exports", ok("[]"))},
+		{"unexport/unexport", "unexport web", with("POST /unexport", ok(`{"volume_id":"`+webID+`"}`))},
+		{"unexport/from", "unexport web --from " + bob + " --type iscsi --if-idle --json", with("POST /unexport", ok(`{"volume_id":"`+webID+`"}`))},
+		{"unexport/busy", "unexport web --if-idle", with("POST /unexport", refuses(409, "ExportBusy", "volume is in use by iqn.machine at 192.0.2.9:40000"))},
 
 		{"volume/create", "volume create web --size 10G --format qcow2 --pool fast --private --clonable=false", answers{"POST /create": {ok(made)}}},
 		{"volume/create-job", "volume create web --size 1.5Ti --preallocation full", answers{"POST /create": {goesOn()}, "GET /jobs/" + jobID: {ok(runningJob), ok(doneJob(made))}}},

@@ -10,6 +10,7 @@ command asks a running server, at --server, to do something.
   elstore serve --root ./mnt                          run a server
   elstore volume create web --size 10G                make a volume
   elstore volume list                                 list the volumes
+  elstore export web                                  let a machine attach it
   elstore volume --help                               what can be done with volumes
 `
 
@@ -40,8 +41,8 @@ func newRootCommand() *cobra.Command {
 	flags.BoolVar(&c.json, "json", false, "print what the server answered, as JSON")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print ids only, and no progress")
 	root.AddCommand(
-		newVolumeCommand(c), newISOCommand(c), newCloudInitCommand(c), newPoolCommand(c), newTrashCommand(c), newJobCommand(c),
-		newEventsCommand(c), newVersionCommand(c), newServeCommand(), newDoctorCommand(c),
+		newVolumeCommand(c), newExportCommand(c), newUnexportCommand(c), newISOCommand(c), newCloudInitCommand(c), newPoolCommand(c), newTrashCommand(c), newJobCommand(c),
+		newEventsCommand(c), newVersionCommand(c), newServeCommand(), newTargetCommand(), newDoctorCommand(c),
 		topic("exit-codes", "What the exit codes mean", exitCodesHelp),
 		topic("identity", "Who you are, and how volumes are named", identityHelp),
 		topic("sizes", "How sizes are written", sizesHelp),

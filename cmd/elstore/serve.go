@@ -19,9 +19,11 @@ import (
 type options struct {
 	root, listen, config, state, readyFile, logLevel, logFormat string
 
-	importDirs, fetchAllow []string
+	importDirs, fetchAllow      []string
+	iscsiListen, iscsiAdvertise []string
 
-	insecure, fetchPrivate  bool
+	insecure, fetchPrivate, iscsiNoCHAP bool
+
 	grace, rescan, lockWait time.Duration
 }
 
@@ -33,7 +35,8 @@ func newServeCommand() *cobra.Command {
 		Long: `Run the storage server.
 
 It finds the pools under --root (directories with a settings.json), recovers what a crash left,
-and answers the API on --listen until it gets SIGTERM or Ctrl-C.
+lets in again whoever volumes are exported to, and answers the API on --listen, and iSCSI
+initiators on --iscsi-listen, until it gets SIGTERM or Ctrl-C.
 
 Every flag can also be set in the file that --config names (YAML, the keys are the flags' names)
 and by a variable: ELSTORE_IMPORT_DIR for --import-dir. The command line wins over the
@@ -56,6 +59,9 @@ environment, and that over the file.`,
 	f := cmd.Flags()
 	f.StringVar(&o.root, "root", "/mnt", "directory to look for pools in")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:7772", "address of the API; port 0 is any free one")
+	f.StringArrayVar(&o.iscsiListen, "iscsi-listen", []string{"127.0.0.1:3260"}, "address of an iSCSI portal; port 0 is any free one; may be repeated")
+	f.StringArrayVar(&o.iscsiAdvertise, "iscsi-advertise", nil, "host:port under which initiators reach a portal, where that is not what it listens on; may be repeated")
+	f.BoolVar(&o.iscsiNoCHAP, "iscsi-no-chap", false, "let initiators in by their name alone, which they can make up: for closed networks")
 	f.StringVar(&o.config, configFlag, "", "file with settings, YAML")
 	f.StringVar(&o.state, "state", "", "directory for the server's own state (default <root>/.elstore)")
 	f.StringVar(&o.readyFile, "ready-file", "", "file to write the addresses to, as JSON, when the server is ready")
@@ -128,12 +134,12 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--log-format %q is not one of json, text", format)
 }
 
-// writeReady tells whoever waits for it where the server listens, in one moment.
-func writeReady(path string, addresses []string) error {
+// writeReady tells whoever waits for it what a server is ready for, in one moment.
+func writeReady(path string, ready map[string]any) error {
 	if path == "" {
 		return nil
 	}
-	data, err := json.Marshal(map[string]any{"api": addresses, "pid": os.Getpid()})
+	data, err := json.Marshal(ready)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"elstore/api"
 	v1 "elstore/api/v1"
 	"elstore/cloudinit"
+	"elstore/export"
+	"elstore/export/iscsi"
 	"elstore/iso"
 	"elstore/pool"
 	"elstore/volume"
@@ -41,6 +44,9 @@ type server struct {
 	volumes   *volume.Service
 	seeds     *cloudinit.Service
 	pools     *pool.Set
+	portals   []net.Listener // of iSCSI
+	target    *iscsi.Server
+	exports   *export.Service
 
 	mu       sync.Mutex
 	backends map[string]*file.Backend // by the name of the pool
@@ -63,6 +69,9 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
 	if s.listeners, err = api.Listen(ctx, o.insecure, o.listen); err != nil {
+		return nil, err
+	}
+	if s.portals, err = listenISCSI(ctx, o); err != nil {
 		return nil, err
 	}
 	if s.tool, err = qemu.New(qemu.Config{}); err != nil {
@@ -91,17 +100,17 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool}, ISO: iso.Inspector{},
 		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait,
 	})
+	if err != nil {
+		return nil, err
+	}
 	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
-	return s, err
+	return s, s.newExports(o)
 }
 
 // run recovers the pools, opens the API, and serves until ctx ends; then it lets work that runs end for a while.
 func (s *server) run(ctx context.Context, o options) error {
-	addresses := make([]string, len(s.listeners))
-	for i, l := range s.listeners {
-		addresses[i] = l.Addr().String()
-	}
-	s.log.Info("elstore starts", slog.Any("api", addresses), slog.String("version", version), slog.String("root", o.root),
+	addresses, portals := addressesOf(s.listeners), addressesOf(s.portals)
+	s.log.Info("elstore starts", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.String("version", version), slog.String("root", o.root),
 		slog.Int("pid", os.Getpid()))
 	if err := s.tool.Available(); err != nil {
 		s.log.Warn("no qcow2 volumes, conversions and imports", slog.Any("error", err))
@@ -116,10 +125,11 @@ func (s *server) run(ctx context.Context, o options) error {
 	if err := s.seeds.Recover(ctx); err != nil {
 		return err
 	}
+	s.exports.Restore(ctx)
 	handler := api.New(api.Config{
 		Log: s.log,
 		Routes: v1.New(v1.Config{
-			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Version: version,
+			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
 			ISO: iso.NewService(s.volumes), Seeds: s.seeds,
 		}).Routes(),
 	})
@@ -132,12 +142,16 @@ func (s *server) run(ctx context.Context, o options) error {
 	wg.Go(func() { s.pools.Run(work) })
 	wg.Go(func() { s.volumes.Run(work, sweepInterval) })
 	wg.Go(func() { s.sweepKeys(work) })
-	failed := make(chan error, len(s.listeners))
+	wg.Go(func() { s.exports.Run(work) })
+	failed := make(chan error, len(s.listeners)+len(s.portals))
+	for _, l := range s.portals {
+		wg.Go(func() { failed <- s.target.Serve(l) })
+	}
 	for _, l := range s.listeners {
 		wg.Go(func() { failed <- web.Serve(l) })
 	}
-	s.log.Info("ready", slog.Any("api", addresses), slog.Int64("took_ms", time.Since(began).Milliseconds()))
-	if err := writeReady(o.readyFile, addresses); err != nil {
+	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	if err := writeReady(o.readyFile, map[string]any{"api": addresses, "iscsi": portals, "pid": os.Getpid()}); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
 	var err error
@@ -157,7 +171,16 @@ func (s *server) run(ctx context.Context, o options) error {
 	if serr := web.Shutdown(grace); serr != nil {
 		err = errors.Join(err, web.Close())
 	}
-	return err
+	// Then the machines: they are asked to log out, and find their volumes again when a server is back.
+	return errors.Join(err, s.exports.Close(grace))
+}
+
+func addressesOf(listeners []net.Listener) []string {
+	addresses := make([]string, len(listeners))
+	for i, l := range listeners {
+		addresses[i] = l.Addr().String()
+	}
+	return addresses
 }
 
 func (s *server) sweepKeys(ctx context.Context) {
@@ -227,6 +250,12 @@ func (s *server) close() error {
 	if s.jobs != nil {
 		s.jobs.Stop(context.Background())
 	}
+	if s.target != nil {
+		errs = append(errs, s.target.Close())
+	}
+	if s.exports != nil {
+		errs = append(errs, s.exports.Close(context.Background()))
+	}
 	if s.volumes != nil {
 		errs = append(errs, s.volumes.Close())
 	}
@@ -241,7 +270,7 @@ func (s *server) close() error {
 	if s.fetch != nil {
 		s.fetch.Close()
 	}
-	for _, l := range s.listeners {
+	for _, l := range slices.Concat(s.listeners, s.portals) {
 		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
 			errs = append(errs, err)
 		}

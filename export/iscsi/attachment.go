@@ -26,6 +26,11 @@ type AttachmentConfig struct {
 	Shared bool
 	// Multipath admits more sessions of the same InitiatorName where Shared does not admit any.
 	Multipath bool
+
+	Gate     Gate     // of commands that change the medium; nil lets all pass
+	Counters Counters // of the attachment's sessions; nil leaves it to the target's
+	// Notify is told when a session began and when it has ended, from a goroutine that must not be held up. Nil is not told.
+	Notify func(s SessionInfo, began bool)
 }
 
 // exclusive reports whether not everybody gets in beside a session.
@@ -40,6 +45,21 @@ type Attachment struct {
 
 	// under Target.mu
 	removed bool
+
+	// under Server.mu
+	secret, mutual login.Secret
+}
+
+// SetSecrets replaces the secrets, as AttachmentConfig has them. Sessions that live go on; later logins, of the same
+// initiators too, need the new ones. An attachment without a CHAP name keeps having none.
+func (a *Attachment) SetSecrets(secret, mutual login.Secret) error {
+	if a.cfg.CHAPName == "" || secret.IsZero() {
+		return errors.New("only an attachment with a CHAP name has a secret, and always one")
+	}
+	a.target.server.mu.Lock()
+	defer a.target.server.mu.Unlock()
+	a.secret, a.mutual = secret, mutual
+	return nil
 }
 
 // Attach lets somebody in. A target has at most one attachment without CHAP per initiator name.
@@ -50,7 +70,7 @@ func (t *Target) Attach(cfg AttachmentConfig) (*Attachment, error) {
 	if cfg.CHAPName == "" && !cfg.Secret.IsZero() {
 		return nil, errors.New("an attachment with a secret needs a CHAP name")
 	}
-	a := &Attachment{target: t, cfg: cfg, turn: make(chan struct{}, 1)}
+	a := &Attachment{target: t, cfg: cfg, turn: make(chan struct{}, 1), secret: cfg.Secret, mutual: cfg.MutualSecret}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.server.mu.Lock()

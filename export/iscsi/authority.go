@@ -43,13 +43,16 @@ func (a *authority) Target(p login.Peer) (login.Target, pdu.LoginStatus) {
 func (a *authority) Credential(p login.Peer, name string) (login.Credential, bool) {
 	a.server.mu.Lock()
 	found := a.server.names[name]
+	var secret, mutual login.Secret
+	if found != nil {
+		secret, mutual = found.secret, found.mutual
+	}
 	a.server.mu.Unlock()
 	if found == nil || !p.Discovery && found.target.name != p.TargetName || !found.admits(p.InitiatorName) {
 		return login.Credential{}, false
 	}
 	return login.Credential{
-		Attachment: found, Secret: found.cfg.Secret,
-		MutualName: found.cfg.MutualName, MutualSecret: found.cfg.MutualSecret,
+		Attachment: found, Secret: secret, MutualName: found.cfg.MutualName, MutualSecret: mutual,
 	}, true
 }
 

@@ -21,7 +21,14 @@ func (s *session) isQuick(t *task) bool {
 // runNow runs a command that is quick. False leaves it to a worker.
 func (s *session) runNow(t *task) bool {
 	if t.plan.Kind == scsi.KindWrite {
-		s.execute(t)
+		gate := s.attachment.cfg.Gate
+		if gate != nil && !gate.Try() {
+			return false
+		}
+		s.run(t)
+		if gate != nil {
+			gate.Leave()
+		}
 		return true
 	}
 	unit := s.nexus.Unit()
@@ -42,8 +49,22 @@ func (s *session) runNow(t *task) bool {
 	return true
 }
 
-// execute runs a command whose data is there.
+// execute runs a command whose data is there, if it may run now.
 func (s *session) execute(t *task) {
+	gate := s.attachment.cfg.Gate
+	if gate == nil || t.noUnit || !t.plan.Changes {
+		s.run(t)
+		return
+	}
+	if !gate.Enter(&t.ctx) {
+		t.refuse(scsi.DataProtect, scsi.WriteProtected)
+		return
+	}
+	s.run(t)
+	gate.Leave()
+}
+
+func (s *session) run(t *task) {
 	if n := int(min(t.inRoom(), t.plan.In)); n > 0 {
 		t.in = pdu.Get(n)
 		t.cmd.In = t.in.Bytes()[:n]
@@ -67,9 +88,12 @@ func (t *task) take() {
 	}
 }
 
-// condemn makes the answer the condition's: fixed format sense data; SPC-4 section 4.5.3.
-func (t *task) condemn() {
-	sense := [18]byte{0: 0x70, 2: byte(scsi.AbortedCommand), 7: 10, 12: byte(t.condition >> 8), 13: byte(t.condition)}
+// condemn makes the answer the condition's.
+func (t *task) condemn() { t.refuse(scsi.AbortedCommand, scsi.SenseCode(t.condition)) }
+
+// refuse makes the answer a CHECK CONDITION with fixed format sense data; SPC-4 section 4.5.3.
+func (t *task) refuse(key scsi.SenseKey, code scsi.SenseCode) {
+	sense := [18]byte{0: 0x70, 2: byte(key), 7: 10, 12: byte(code >> 8), 13: byte(code)}
 	t.status, t.length, t.cmd.Transfer = scsi.StatusCheckCondition, 0, 0
 	t.cmd.Expected = t.expected
 	t.sense = pdu.AppendSense(t.senseRoom[:0], sense[:])

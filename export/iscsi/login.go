@@ -2,7 +2,6 @@ package iscsi
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"elstore/export/iscsi/login"
@@ -153,7 +152,7 @@ func (t *Target) enter(s *session) (old *session, status pdu.LoginStatus, err er
 		return nil, pdu.OutOfResources, errManySessions
 	}
 	s.nexus, err = t.cfg.Unit.Attach(scsi.NexusConfig{
-		Initiator: fmt.Sprintf("%s,i,0x%s", s.peer().InitiatorName, s.peer().ISID),
+		Initiator: s.portName(),
 		Port:      t.port(), ReadOnly: a.cfg.ReadOnly, Abort: s.abortByOther, Counters: s.counters(),
 	})
 	if err != nil {

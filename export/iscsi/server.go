@@ -17,8 +17,7 @@ import (
 // ErrClosed is what Serve returns after Shutdown or Close.
 var ErrClosed = errors.New("the iSCSI server is closed")
 
-// portalGroup is the portal group tag of all portals: a session may be reached through any of them. It is the
-// relative target port identifier too.
+// portalGroup is the portal group tag of all portals: a session may be reached through any of them.
 const portalGroup = 1
 
 // Server is an iSCSI target node for any number of targets. Its methods may be called from many goroutines at

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"elstore/export/iscsi/login"
 	"elstore/export/iscsi/pdu"
@@ -25,6 +26,7 @@ type session struct {
 	nexus      *scsi.Nexus
 	result     login.Result
 	tsih       uint16
+	since      time.Time
 	gone       chan struct{} // closed when nothing is left of it
 	rest       func()        // s.sendRest, the same
 	work       func()        // s.worker: a method value is allocated, and go with a call too
@@ -32,6 +34,7 @@ type session struct {
 
 	// reader
 	reader *pdu.Reader
+	begun  bool
 	text   *login.Text
 	rules  pdu.Rules
 	early  []early // commands beyond a gap, by CmdSN
@@ -73,7 +76,7 @@ type session struct {
 
 func newSession(c *conn, r login.Result) *session {
 	s := &session{
-		server: c.server, conn: c, result: r, gone: make(chan struct{}), tasks: make(map[uint32]*task),
+		server: c.server, conn: c, result: r, since: time.Now().UTC(), gone: make(chan struct{}), tasks: make(map[uint32]*task),
 		sending: true, // nobody sends before the login is over
 	}
 	s.eased = sync.NewCond(&s.mu)
@@ -121,6 +124,8 @@ func (s *session) begin() {
 		slog.String("initiator", string(s.peer().InitiatorName)), slog.String("isid", s.peer().ISID.String()),
 		slog.Int("tsih", int(s.tsih)), slog.Bool("discovery", s.peer().Discovery),
 		slog.String("remote", s.conn.net.RemoteAddr().String()))
+	s.begun = true
+	s.notify(true)
 	s.keepAlive()
 	s.mu.Lock()
 	s.sending = false
@@ -160,6 +165,9 @@ func (s *session) end(err error) {
 	s.server.freeTSIH(s)
 	s.server.cfg.Log.Info("iscsi session ended", slog.String("target", string(s.peer().TargetName)),
 		slog.String("initiator", string(s.peer().InitiatorName)), slog.Int("tsih", int(s.tsih)), slog.Any("reason", why))
+	if s.begun {
+		s.notify(false)
+	}
 	close(s.gone)
 }
 

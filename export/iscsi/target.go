@@ -32,6 +32,9 @@ type TargetConfig struct {
 	// Device is the medium of Unit. It is not used but as a NowReader or NowWriter where it is one.
 	Device scsi.Device
 
+	// PortID is the relative target port identifier: each target of one Unit needs its own. 0 is 1.
+	PortID uint16
+
 	Limiter  *Limiter // of the volume; nil limits nothing
 	Counters Counters // of all its sessions; nil counts nothing
 }
@@ -64,6 +67,9 @@ func (s *Server) AddTarget(cfg TargetConfig) (*Target, error) {
 	}
 	if name, err := pdu.ParseName(string(cfg.Name)); err != nil || name != cfg.Name {
 		return nil, fmt.Errorf("target name %q is not one as ParseName makes it", cfg.Name)
+	}
+	if cfg.PortID == 0 {
+		cfg.PortID = 1
 	}
 	t := &Target{
 		server: s, name: cfg.Name, cfg: cfg,
@@ -113,7 +119,10 @@ func (t *Target) Remove(ctx context.Context) error {
 	return endAll(ctx, sessions, errFenced)
 }
 
-// port is the SCSI target port; section 4.4.1 of RFC 7143 has its name so.
+// PortName is the name of a target's SCSI port; section 4.4.1.
+func PortName(target pdu.Name) string { return fmt.Sprintf("%s,t,0x%04x", target, portalGroup) }
+
+// port is the SCSI target port.
 func (t *Target) port() scsi.Port {
-	return scsi.Port{Target: string(t.name), Name: fmt.Sprintf("%s,t,0x%04x", t.name, portalGroup), ID: portalGroup}
+	return scsi.Port{Target: string(t.name), Name: PortName(t.name), ID: t.cfg.PortID}
 }

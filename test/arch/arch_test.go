@@ -32,7 +32,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"what is listed", map[string]string{
 			"volume/file/a.go":      file("file", `import "elstore/volume"`, `import "elstore/volume/qemu"`),
-			"export/a.go":           file("export", `import "elstore/export/iscsi/pdu"`),
+			"export/lun/a.go":       file("lun", `import "elstore/export/iscsi/pdu"`, `import "elstore/export"`),
 			"api/v1/a.go":           file("v1", `import "elstore/pool"`, `import "elstore/api/rest"`, `import "net/http"`),
 			"volume/fetch/a.go":     file("fetch", `import "net/http"`, `import "elstore/volume/fault"`),
 			"cmd/elstore/main.go":   "// Command elstore is made for a test.\npackage main\nimport \"elstore/volume/rbd\"\n",
@@ -49,6 +49,9 @@ func TestCheck(t *testing.T) {
 		{"a backend imports another", map[string]string{
 			"volume/file/a.go": file("file", `import "elstore/volume/rbd"`),
 		}, []string{"volume/file/a.go imports volume/rbd"}},
+		{"exports know no kind", map[string]string{
+			"export/a.go": file("export", `import "elstore/export/lun"`, `import "elstore/export/iscsi"`),
+		}, []string{"export/a.go imports export/iscsi", "export/a.go imports export/lun"}},
 		{"a backend in the API", map[string]string{
 			"api/v1/a.go": file("v1", `import "elstore/volume/file"`),
 		}, []string{"api/v1/a.go imports volume/file"}},

@@ -18,7 +18,9 @@ volume/rbd, volume/qemu, volume/volumetest                        -> volume, vol
 pool                                                              -> volume, volume/fault, volume/durable
 export/iscsi/login                                                -> export/iscsi/pdu
 export/iscsi                                                      -> export/iscsi/pdu, export/iscsi/login, export/scsi
-export                                                            -> export/**, volume, volume/fault, volume/durable
+export                                                            -> export/iscsi/login, volume, volume/fault, volume/durable, volume/keylock
+export/lun                                                        -> export, export/iscsi, export/iscsi/login, export/iscsi/pdu, export/scsi, volume, volume/fault
+export/local, export/nbd, export/samba                            -> export, volume, volume/fault, volume/durable
 iso                                                               -> volume, volume/fault, volume/durable
 cloudinit                                                         -> iso, volume, volume/fault, volume/durable
 livemigration                                                     -> volume, export, volume/fault, volume/durable

@@ -67,6 +67,10 @@ const (
 	Unauthorized         Code = "Unauthorized"         // credentials are missing or wrong
 	ShuttingDown         Code = "ShuttingDown"         // the server is stopping
 	StateUnavailable     Code = "StateUnavailable"     // the server's own state directory can't be used
+	TargetNameTaken      Code = "TargetNameTaken"      // another client and volume have the same export name
+	ExportBusy           Code = "ExportBusy"           // somebody is logged in to the export
+	ExportFencing        Code = "ExportFencing"        // the export ended, and requests that were under way have not yet
+	VolumeMigrating      Code = "VolumeMigrating"      // the volume takes part in a live migration
 )
 
 // kinds joins every code to its kind: the one place that does. A code that is missing here is Internal,
@@ -130,4 +134,8 @@ var kinds = map[Code]Kind{
 	Unauthorized:         Unauthenticated,
 	ShuttingDown:         Unavailable,
 	StateUnavailable:     Unavailable,
+	TargetNameTaken:      Conflict,
+	ExportBusy:           Conflict,
+	ExportFencing:        Unavailable,
+	VolumeMigrating:      Conflict,
 }

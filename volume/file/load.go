@@ -255,6 +255,7 @@ func (b *Backend) load(d *dir, id volume.ID, inBin bool) (f volume.Found, err er
 		return f, fault.Errorf(fault.VolumeNotFound, "no volume %s: %w", id, os.ErrNotExist)
 	}
 	b.bases.seen(f)
+	f.Records = d.has(volume.RecordsDir)
 	if f.Meta.Format == volume.ISO {
 		f.ISOType = lookAtISO(fd)
 	}

@@ -317,6 +317,7 @@ func (l *looker) look(p place) (volume.Found, verdict) {
 	if f, err = look(fd, p.id, l.b.hasBase); err != nil {
 		return f, odd // what was there a moment ago is not
 	}
+	f.Records = c.records
 	if c.iso && f.Meta.Format == volume.ISO {
 		f.ISOType = lookAtISO(fd)
 	}

@@ -52,6 +52,13 @@ func (f *failing) Base(sum []byte) (volume.Image, bool) {
 	return f.named(img), ok
 }
 
+func (f *failing) Directory(id volume.ID) (*os.Root, error) {
+	if err := f.step("Directory"); err != nil {
+		return nil, err
+	}
+	return f.Backend.Directory(id)
+}
+
 func (f *failing) Lock(ctx context.Context, id volume.ID, op volume.Operation) (volume.Held, error) {
 	if err := f.step("Lock"); err != nil {
 		return nil, err

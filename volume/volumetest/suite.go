@@ -41,6 +41,7 @@ func Run(t *testing.T, make func(t testing.TB) Storage) {
 		{"Beside", testBeside},
 		{"Copies", testCopies},
 		{"Bin", testBin},
+		{"Records", testRecords},
 		{"Lock", testLock},
 		{"Device", testDevice},
 		{"Cancel", testCancel},

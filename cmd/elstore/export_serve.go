@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"elstore/export"
+	"elstore/export/iscsi"
+	"elstore/export/lun"
+)
+
+// listenISCSI takes the addresses of the iSCSI portals.
+func listenISCSI(ctx context.Context, o options) (list []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range list {
+				_ = l.Close()
+			}
+		}
+	}()
+	for _, address := range o.iscsiListen {
+		var config net.ListenConfig
+		l, err := config.Listen(ctx, "tcp", address)
+		if err != nil {
+			return list, fmt.Errorf("--iscsi-listen: %w", err)
+		}
+		list = append(list, l)
+		tcp, ok := l.Addr().(*net.TCPAddr)
+		if o.iscsiNoCHAP && !o.insecure && (!ok || !tcp.IP.IsLoopback()) {
+			return list, fmt.Errorf("--iscsi-listen %s is not a loopback address and needs CHAP: leave out --iscsi-no-chap, or say --insecure if nobody else can reach it", address)
+		}
+	}
+	if len(list) == 0 {
+		return nil, errors.New("--iscsi-listen: there must be one address at least")
+	}
+	return list, nil
+}
+
+// newExports makes the kinds of exports, and what keeps them. A new kind is a line here.
+func (s *server) newExports(o options) (err error) {
+	s.target, err = iscsi.New(iscsi.Config{Advertise: o.iscsiAdvertise, Log: s.log})
+	if err != nil {
+		return err
+	}
+	addresses := make([]net.Addr, len(s.portals))
+	for i, l := range s.portals {
+		addresses[i] = l.Addr()
+	}
+	portals, err := lun.Portals(addresses, o.iscsiAdvertise)
+	if err != nil {
+		return fmt.Errorf("--iscsi-advertise: %w", err)
+	}
+	luns, err := lun.New(lun.Config{Server: s.target, Portals: portals, NoCHAP: o.iscsiNoCHAP, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.exports, err = export.New(export.Config{
+		Volumes: s.volumes, Events: s.events, Log: s.log, ServerID: s.state.serverID, Shared: s.shared, LockWait: o.lockWait,
+		Kinds: []export.Kind{luns},
+	})
+	return err
+}
+
+// shared reports whether several servers use a pool.
+func (s *server) shared(name string) bool {
+	for _, i := range s.pools.Infos() {
+		if i.Name == name {
+			return i.Shared
+		}
+	}
+	return false
+}

@@ -1,0 +1,339 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+
+	"elstore/volume"
+	"elstore/volume/fault"
+)
+
+// scene is what a change decides by, read under the volume's lock.
+type scene struct {
+	volume volume.Volume
+	shared bool
+	marks  []mark
+	book   Book // the editor changes it through its methods
+	q      *Request
+}
+
+// editor decides what a change makes of the Book. With an error nothing is changed.
+type editor func(sc *scene) error
+
+// change lets edit change a volume's Book, and brings what stands into agreement with it. What was let in stands when it returns
+// nil, and nothing of what was shut out is left. It is the one way in which attachments come and go.
+func (s *Service) change(ctx context.Context, id volume.ID, purpose string, q *Request, edit editor) (*exported, error) {
+	done, err := s.turn(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if e := s.find(id); e != nil && e.stale() {
+		if err := s.letGo(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	var e *exported
+	err = s.cfg.Volumes.Turn(ctx, id, purpose, func(ctx context.Context, t *volume.Turn) (err error) {
+		e, err = s.settle(ctx, t, q, edit)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, s.shutOut(ctx, e)
+}
+
+// settle is change under the volume's lock, but for what is shut out: that is only marked, since the lock is needed to close the
+// volume.
+func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit editor) (*exported, error) {
+	v := t.Volume()
+	e := s.find(v.ID)
+	if e == nil {
+		dir, err := t.Directory()
+		if err != nil {
+			return nil, err
+		}
+		e = &exported{id: v.ID, shared: s.cfg.Shared(v.Pool), dir: dir, units: map[string]Unit{}}
+		e.store = &Store{dir: dir, step: s.cfg.step}
+		defer func() {
+			if s.find(v.ID) == nil {
+				dir.Close()
+			}
+		}()
+	}
+	old, err := e.store.readBook(v.ID)
+	if err != nil {
+		return nil, err
+	}
+	sc := &scene{volume: v, shared: e.shared, book: old, q: q}
+	if sc.marks, err = marks(e.dir); err != nil {
+		return nil, err
+	}
+	if err := edit(sc); err != nil {
+		return nil, err
+	}
+	p := &passage{s: s, e: e, turn: t, scene: sc, old: old}
+	if err := p.run(ctx); err != nil {
+		p.undo(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return e, nil
+}
+
+// passage is one change on its way from a Book to the next.
+type passage struct {
+	s     *Service
+	e     *exported
+	turn  *volume.Turn
+	scene *scene
+	old   Book
+
+	written bool     // the new Book may be on disk
+	names   []string // that were taken
+	markers []string // that were written and not there before
+	units   []string // kinds that began to serve
+	added   []*attachment
+}
+
+// run does what is to be done, in the order that doc.go has.
+func (p *passage) run(ctx context.Context) error {
+	fresh := p.fresh()
+	claims := make([]*volume.Opened, len(fresh))
+	for i, r := range fresh {
+		name, me := Name(r.Client, p.e.id), pair{r.Client, p.e.id}
+		_, had := p.s.nameOf(name)
+		if other, ok := p.s.claimName(name, me); !ok {
+			return fault.Errorf(fault.TargetNameTaken, "the name %s, which client %s's exports of volume %s would bear, is that of client %s's of volume %s",
+				name, r.Client, p.e.id, other.client, other.id)
+		}
+		if !had {
+			p.names = append(p.names, name)
+		}
+		var err error
+		if claims[i], err = p.turn.Open(ctx, p.claim(r)); err != nil {
+			return err
+		}
+	}
+	if !same(&p.old, &p.scene.book) {
+		p.written = true
+		if err := p.e.store.saveBook(&p.scene.book); err != nil {
+			return err
+		}
+	}
+	for i, r := range fresh {
+		if err := p.letIn(ctx, r, claims[i]); err != nil {
+			return err
+		}
+	}
+	return p.enter()
+}
+
+// fresh returns the records that nothing stands for.
+func (p *passage) fresh() []Record {
+	standing := p.s.standing(p.e)
+	return slices.DeleteFunc(slices.Clone(p.scene.book.Attachments), func(r Record) bool {
+		return slices.ContainsFunc(standing, func(a *attachment) bool { return a.rec.ID == r.ID })
+	})
+}
+
+// claim is what a record claims its volume with.
+func (p *passage) claim(r Record) volume.Claim {
+	kind, e := r.Kind, p.e
+	return volume.Claim{
+		Export: r.Kind + ":" + r.Client.String(), ReadOnly: r.ReadOnly,
+		Resized: func(size int64) {
+			p.s.mu.Lock()
+			unit := e.units[kind]
+			p.s.mu.Unlock()
+			if unit != nil {
+				unit.Resized(size)
+			}
+		},
+	}
+}
+
+// letIn makes one attachment stand.
+func (p *passage) letIn(ctx context.Context, r Record, claim *volume.Opened) error {
+	k, err := p.s.kind(r.Kind)
+	if err != nil {
+		return err
+	}
+	if err := p.mark(r, k); err != nil {
+		return err
+	}
+	unit, err := p.unit(ctx, k, claim)
+	if err != nil {
+		return err
+	}
+	a := &attachment{rec: r, claim: claim, gate: &Gate{}}
+	watch := func(ses Session, began bool) { p.s.watched(p.e, a, ses, began) }
+	if a.at, err = unit.Attach(ctx, r, r.Rates.Over(RatesOf(p.scene.volume.Meta)), a.gate, watch); err != nil {
+		return err
+	}
+	p.added = append(p.added, a)
+	return nil
+}
+
+// mark writes the client's marker.
+func (p *passage) mark(r Record, k Kind) error {
+	name := Name(r.Client, p.e.id) + markerSuffix
+	if err := p.e.store.ask("mark", name); err != nil {
+		return err
+	}
+	if _, err := p.e.dir.Lstat(name); err != nil {
+		p.markers = append(p.markers, name)
+	}
+	if err := writeMarker(p.e.dir, name, p.s.marker(r, k)); err != nil {
+		return err
+	}
+	return p.e.store.ask("marked", name)
+}
+
+// marker is what is to be seen of an attachment.
+func (s *Service) marker(r Record, k Kind) Marker {
+	return Marker{Server: s.cfg.ServerID, Host: s.host, BootID: s.bootID, Portals: k.Where(), Kind: r.Kind, Epoch: r.Epoch, Since: r.Since}
+}
+
+// unit returns the volume as the kind serves it.
+func (p *passage) unit(ctx context.Context, k Kind, claim *volume.Opened) (Unit, error) {
+	e := p.e
+	p.s.mu.Lock()
+	unit := e.units[k.Name()]
+	p.s.mu.Unlock()
+	if unit != nil {
+		return unit, nil
+	}
+	if e.device == nil {
+		e.device = claim
+		if e.shared {
+			e.lease = newLease(p.s.cfg.now)
+			e.device = &leased{claim, e.lease}
+		}
+	}
+	log := p.s.cfg.Log.With(slog.Any("volume", e.id), slog.String("kind", k.Name()))
+	m := Medium{Volume: p.scene.volume, Device: e.device, Records: e.store, Log: log}
+	for _, r := range p.scene.book.Attachments {
+		m.Attachments = append(m.Attachments, r.ID)
+	}
+	unit, err := k.Serve(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	p.units = append(p.units, k.Name())
+	p.s.mu.Lock()
+	e.units[k.Name()] = unit
+	p.s.mu.Unlock()
+	return unit, nil
+}
+
+// enter makes the change that of memory too. What is not in the Book any more is fencing from now on.
+func (p *passage) enter() error {
+	s, e := p.s, p.e
+	rates := RatesOf(p.scene.volume.Meta)
+	var errs []error
+	for _, a := range s.standing(e) {
+		if r, ok := p.scene.book.Get(a.rec.ID); ok {
+			if err := a.at.Renew(r, r.Rates.Over(rates)); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.attachments = append(e.attachments, p.added...)
+	e.book, e.owner, e.private = p.scene.book, p.scene.volume.Meta.Creator, p.scene.volume.Meta.Private
+	for _, a := range e.attachments {
+		if r, ok := e.book.Get(a.rec.ID); ok {
+			a.rec = r
+		} else {
+			a.fencing = true
+		}
+	}
+	if len(e.attachments) > 0 {
+		s.volumes[e.id] = e
+	}
+	delete(s.waiting, e.id)
+	return nil
+}
+
+// undo puts back what run did before it failed. The claims are the turn's to end.
+func (p *passage) undo(ctx context.Context) {
+	s, e := p.s, p.e
+	log := s.cfg.Log.With(slog.Any("volume", e.id))
+	for _, a := range p.added {
+		if err := a.at.Remove(ctx); err != nil {
+			log.Error("attachment not removed after a failure", slog.Any("error", err))
+		}
+	}
+	for _, kind := range p.units {
+		s.mu.Lock()
+		unit := e.units[kind]
+		delete(e.units, kind)
+		s.mu.Unlock()
+		if err := unit.Close(ctx, false); err != nil {
+			log.Error("unit not closed after a failure", slog.Any("error", err))
+		}
+	}
+	if s.find(e.id) == nil {
+		e.device, e.lease = nil, nil
+	}
+	for _, name := range p.markers {
+		if err := removeMarker(e.dir, name); err != nil {
+			log.Warn("export marker not removed", slog.Any("error", err))
+		}
+	}
+	s.mu.Lock()
+	for _, name := range p.names {
+		delete(s.names, name)
+	}
+	s.mu.Unlock()
+	if !p.written {
+		return
+	}
+	if err := e.store.saveBook(&p.old); err != nil {
+		// Whatever of the two is on disk: it stands after the next look at it.
+		log.Error("export records not put back after a failure", slog.Any("error", err))
+		s.await(e.id, err)
+	}
+}
+
+// same reports whether a Book needs no writing to become the other.
+func same(a, b *Book) bool {
+	if len(a.Attachments)+len(b.Attachments) == 0 {
+		return true
+	}
+	return a.Server == b.Server && a.Epoch == b.Epoch && slices.EqualFunc(a.Attachments, b.Attachments, func(x, y Record) bool {
+		return string((&Book{Attachments: []Record{x}}).encode()) == string((&Book{Attachments: []Record{y}}).encode())
+	})
+}
+
+// nameOf returns whose a name is.
+func (s *Service) nameOf(name string) (pair, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.names[name]
+	return p, ok
+}
+
+// await notes that a volume's Book has to be looked at again.
+func (s *Service) await(id volume.ID, why error) {
+	s.mu.Lock()
+	s.waiting[id] = why
+	s.mu.Unlock()
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+}
+
+// directory opens a volume's directory for a look, whoever is at work there.
+func (s *Service) directory(ctx context.Context, id volume.ID) (*os.Root, error) {
+	return s.cfg.Volumes.Directory(ctx, id)
+}

@@ -1,0 +1,60 @@
+// Package export says who may reach which volume, and how, and sees to it: across restarts, and against everybody
+// else.
+//
+// An attachment is one client's right to one volume by one Kind. Service keeps the attachments of all volumes; a
+// Kind, registered by cmd, makes volumes reachable over its protocol. Clients never talk to Service: they log in to
+// what the Kind serves.
+//
+// # On disk
+//
+// In the volume's directory, and nowhere else:
+//
+//	.export/exports.json       the Book: the server that it is of, the epoch, the attachments with their secrets; gone with the
+//	                           last of them
+//	.export/<kind>.json        what a kind keeps of the volume, such as persistent reservations
+//	iqn.….<client xor volume>.exported
+//	                           a Marker for everybody to see, one per client, touched every 5 s
+//
+// The Book is the truth, and is replaced whole. A Book is acted on only by the server whose id it bears. The epoch grows
+// with every attachment, so that a server that lost a volume without noticing sees that its Book is not the current one.
+//
+// # Order of effects, and what a crash leaves
+//
+// Every change is made by Service.change: under the volume's lock it reads the Book, edits it, replaces it, and then
+// brings what is served into agreement with it. Repeated, it finds nothing to do.
+//
+// To let somebody in: the volume is opened; the Book is replaced; the marker is written; the kind lets the attachment in;
+// the call is answered. A crash before the Book leaves nothing. After it, the attachment stands again with the next
+// start, whether or not its client had been told; the client asks again and gets the same secret. What fails after the
+// Book was replaced puts the old one back; if that fails too, the attachment stands sooner or later.
+//
+// To shut somebody out (fencing): the Book is replaced; the kind ends the attachment's sessions and waits until none of
+// their commands can reach the medium; its registrations are preempted; the claim on the volume ends, and with the last one
+// the volume is closed; the marker goes. A crash after the Book leaves a marker that the next start removes. What can't
+// be proven in time stays as a fencing attachment: nobody gets in through it, and the volume is nobody else's until it is
+// over.
+//
+// # Restart
+//
+// Service.Restore runs before the API opens: every Book of this server is read and all of its attachments let in again, with
+// the secrets that they had. What can't be restored now, since its pool is away or a child of the server before still holds
+// the volume, is tried again by Service.Run, and refuses everybody else meanwhile, since the Book says so.
+//
+// # Other servers
+//
+// Who has a volume open holds its lock, so two servers that see the same locks never serve one volume. Beyond that a marker that
+// another server keeps fresh refuses an export with the name of that server. In a pool that several servers share,
+// locks may be lost with the network: there each heartbeat reads the Book too, and a server whose last good heartbeat is 15 s
+// ago (on the clock that runs while the machine sleeps) answers no request until it has one again. Taking over from a
+// server that is gone needs the volume's lock, a marker that did not change for 45 s of our own clock, and the caller's word that
+// the old host is off: requests that it sent to the storage can't be called back.
+//
+// # Lock order
+//
+//  1. Service.turns: one change per volume;
+//  2. what volume.Service.Turn takes (see there);
+//  3. Service.mu, for memory work only.
+//
+// Opened.Close waits for a volume.Turn, and so is never called inside of one. Kinds call back (Watch) while their own locks may
+// be held: that takes Service.mu alone.
+package export

@@ -1,0 +1,51 @@
+// Package exports adds exports over iSCSI to the parts of a server that package rig assembles.
+package exports
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"testing"
+
+	"elstore/export"
+	"elstore/export/iscsi"
+	"elstore/export/lun"
+	"elstore/test/rig"
+	"elstore/volume"
+)
+
+// Serve exports the volumes of p over iSCSI, on a port of its own, until the test ends. server is the server's id, "" a new one.
+func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
+	t.Helper()
+	target, err := iscsi.New(iscsi.Config{})
+	must(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it doesn't wait
+	must(t, err)
+	kind, err := lun.New(lun.Config{Server: target, Portals: []string{l.Addr().String()}})
+	must(t, err)
+	if server == "" {
+		server = volume.NewID().String()
+	}
+	s, err := export.New(export.Config{
+		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: server, Kinds: []export.Kind{kind},
+	})
+	must(t, err)
+	served := make(chan error, 1)
+	go func() { served <- target.Serve(l) }()
+	t.Cleanup(func() {
+		must(t, target.Close()) // without waiting for initiators to log out
+		must(t, s.Close(context.Background()))
+		if err := <-served; !errors.Is(err, iscsi.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,127 @@
+package volume
+
+import (
+	"context"
+	"os"
+
+	"elstore/volume/fault"
+)
+
+// RecordsDir is the directory in a volume's own where exports keep their records, of mode 0700.
+const RecordsDir = ".export"
+
+// Turn is a volume for the length of one operation of whoever exports it: nobody else, in any process, changes it or
+// its records meanwhile. It is used by one goroutine.
+type Turn struct {
+	service *Service
+	handle  *handle
+	opened  []*Opened // by this turn
+}
+
+// Turn runs fn as the one operation on a volume that stands in its pool and can be used. purpose is a word that describes it. What
+// fn opened is closed again if it fails. fn must not close an Opened of the volume: that waits for the turn to end.
+func (s *Service) Turn(ctx context.Context, id ID, purpose string, fn func(ctx context.Context, t *Turn) error) error {
+	return s.operate(ctx, id, nil, Operation{Purpose: purpose}, func(ctx context.Context, h *handle) error {
+		if err := h.usable(); err != nil {
+			return err
+		}
+		t := &Turn{service: s, handle: h}
+		err := fn(ctx, t)
+		if err != nil {
+			for _, o := range t.opened {
+				_ = o.end() // the error that counts is fn's
+			}
+		}
+		return err
+	})
+}
+
+// Volume returns the volume as it is on disk now. OnDisk is not set.
+func (t *Turn) Volume() Volume {
+	t.service.mu.RLock()
+	defer t.service.mu.RUnlock()
+	return t.service.record(t.handle.entry)
+}
+
+// Directory opens the directory that the volume stands in. The caller closes it, and may keep it for longer than the turn.
+func (t *Turn) Directory() (*os.Root, error) { return t.handle.at.backend.Directory(t.handle.found.ID) }
+
+// Open claims the volume, as Service.Open does.
+func (t *Turn) Open(ctx context.Context, c Claim) (*Opened, error) {
+	s, h := t.service, t.handle
+	if h.found.Meta.ReadOnly && !c.ReadOnly {
+		return nil, fault.Errorf(fault.VolumeReadOnly, "volume %s is read-only", h.found.ID)
+	}
+	if h.found.Meta.Size == 0 {
+		return nil, fault.Errorf(fault.VolumeNotExportable, "volume %s has no content yet", h.found.ID)
+	}
+	old, err := s.admit(h, &c)
+	if err != nil {
+		return nil, err
+	}
+	if old == nil {
+		dev, err := h.Open(ctx, h.found.Meta, h.found.Meta.ReadOnly)
+		if err != nil {
+			return nil, err
+		}
+		old = &opened{device: newGate(dev)}
+	}
+	s.mu.Lock()
+	old.claims = append(old.claims, &c)
+	h.entry.opened = old
+	s.mu.Unlock()
+	o := &Opened{Device: old.device, service: s, entry: h.entry, opened: old, claim: &c}
+	t.opened = append(t.opened, o)
+	return o, nil
+}
+
+// admit returns what is open of the volume, nil for nothing, or which claim is in c's way.
+func (s *Service) admit(h *handle, c *Claim) (*opened, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	old := h.entry.opened
+	if old == nil {
+		return nil, nil //nolint:nilnil // nothing is open, and nothing is wrong with that
+	}
+	for _, other := range old.claims {
+		if c.Exclusive || other.Exclusive {
+			return nil, fault.Errorf(fault.VolumeAlreadyExported, "volume %s is used by %s", h.found.ID, other.Export)
+		}
+	}
+	return old, nil
+}
+
+// Directory opens the directory that a volume stands in, whoever works on the volume at that time. The caller closes it.
+func (s *Service) Directory(ctx context.Context, id ID) (*os.Root, error) {
+	e, err := s.owned(id, nil)
+	if err != nil {
+		return nil, err
+	}
+	_, at, leave, err := s.enter(ctx, e.pool.pool.Name())
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return at.backend.Directory(id)
+}
+
+// Recorded returns the volumes that stand in a pool which is there, and have export records beside them.
+func (s *Service) Recorded() []ID {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var ids []ID
+	for id, e := range s.index.all {
+		if e.found.Records && e.found.Trashed.IsZero() && !e.pool.gone {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Stale reports whether the volume's pool went, or went and came back, since it was opened: the Device is then of the
+// pool that was, and has to be closed before the volume can be opened anew.
+func (o *Opened) Stale() bool {
+	o.service.mu.RLock()
+	defer o.service.mu.RUnlock()
+	return o.entry.pool.gone || o.service.index.all[o.entry.id] != o.entry
+}

@@ -1,0 +1,101 @@
+package volume_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"elstore/volume"
+	"elstore/volume/fault"
+)
+
+func TestTurn(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v := p.create("v", mib)
+	ctx := t.Context()
+	failed := errors.New("the record can't be written")
+	err := p.Volumes.Turn(ctx, v.ID, "export", func(ctx context.Context, turn *volume.Turn) error {
+		if got := turn.Volume(); got.ID != v.ID || got.Locked != "export" || got.Pool != "pool" {
+			t.Errorf("%+v", got)
+		}
+		if _, err := turn.Open(ctx, volume.Claim{Export: "iscsi:a"}); err != nil {
+			return err
+		}
+		_, err := turn.Open(ctx, volume.Claim{Export: "iscsi:b", Exclusive: true})
+		want(t, err, fault.VolumeAlreadyExported)
+		return failed
+	})
+	if !errors.Is(err, failed) {
+		t.Errorf("got %v", err)
+	}
+	if got, _ := p.Volumes.Get(ctx, v.ID, nil); len(got.Exports) > 0 {
+		t.Errorf("a turn that failed leaves the claims %v", got.Exports)
+	}
+	var o *volume.Opened
+	err = p.Volumes.Turn(ctx, v.ID, "export", func(ctx context.Context, turn *volume.Turn) (err error) {
+		d, err := turn.Directory()
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		if err := d.Mkdir(volume.RecordsDir, 0o700); err != nil {
+			return err
+		}
+		o, err = turn.Open(ctx, volume.Claim{Export: "iscsi:a"})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if _, err := o.WriteAt(make([]byte, 512), 0); err != nil {
+		t.Error(err)
+	}
+	d, err := p.Volumes.Directory(ctx, v.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.Stat(volume.RecordsDir); err != nil {
+		t.Error(err)
+	}
+	// The index learns of records with the next operation.
+	if err := p.Volumes.Turn(ctx, v.ID, "look", func(context.Context, *volume.Turn) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	p.create("w", mib)
+	if got := p.Volumes.Recorded(); !slices.Equal(got, []volume.ID{v.ID}) {
+		t.Errorf("recorded: %v", got)
+	}
+	want(t, p.Volumes.Turn(ctx, volume.NewID(), "export", nil), fault.VolumeNotFound)
+	_, err = p.Volumes.Directory(ctx, volume.NewID())
+	want(t, err, fault.VolumeNotFound)
+}
+
+func TestTurnsWaitForEachOther(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v := p.create("v", mib)
+	err := p.Volumes.Turn(t.Context(), v.ID, "export", func(ctx context.Context, _ *volume.Turn) error {
+		err := p.Volumes.Turn(ctx, v.ID, "unexport", nil)
+		want(t, err, fault.VolumeAlreadyLocked)
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenedOfAPoolThatWentIsStale(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v := p.create("v", mib)
+	o := p.open(v.ID, volume.Claim{Export: "iscsi:a"})
+	defer o.Close()
+	if o.Stale() {
+		t.Error("stale from the beginning")
+	}
+	p.Volumes.RemovePool("pool")
+	if !o.Stale() {
+		t.Error("its pool is gone")
+	}
+}
