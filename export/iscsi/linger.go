@@ -38,7 +38,7 @@ func (l *lingering) take() bool {
 func (l *lingering) giveBack() { l.now.Add(-1) }
 
 // Linger implements pdu.Lingerer: a connection is waited for by a thread of its own while its initiator sends
-// again soon after each answer, and nothing of the session is under way that would need the processor.
+// again soon after each answer, and no other goroutine of the session needs the processor.
 func (c *conn) Linger() time.Duration {
 	now := time.Duration(c.life.last.Load())
 	if now-c.yielded >= lingerTurn {
@@ -54,9 +54,9 @@ func (c *conn) Linger() time.Duration {
 // Lingered implements pdu.Lingerer.
 func (c *conn) Lingered() { c.server.lingering.giveBack() }
 
-// busy reports whether a command is under way, or an answer.
+// busy reports whether other goroutines work for the session.
 func (s *session) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.tasks) > 0 || s.sending
+	return s.workers > 0 || s.sending
 }

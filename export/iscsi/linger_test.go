@@ -15,7 +15,7 @@ func TestWhoLingers(t *testing.T) {
 		{"a busy initiator", func(*conn) {}, lingerTime},
 		{"before the login", func(c *conn) { c.session = nil }, 0},
 		{"an initiator that takes its time", func(c *conn) { c.life.gap = lingerTime }, 0},
-		{"a command is under way", func(c *conn) { c.session.tasks[1] = &task{} }, 0},
+		{"a worker runs", func(c *conn) { c.session.workers = 1 }, 0},
 		{"an answer is under way", func(c *conn) { c.session.sending = true }, 0},
 		{"others linger", func(c *conn) { c.server.lingering.now.Store(2) }, 0},
 		{"one other lingers", func(c *conn) { c.server.lingering.now.Store(1) }, lingerTime},
@@ -24,7 +24,7 @@ func TestWhoLingers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := &lingering{most: 2}
-			conn := &conn{server: &Server{lingering: l}, session: &session{tasks: map[uint32]*task{}}}
+			conn := &conn{server: &Server{lingering: l}, session: &session{}}
 			conn.life.gap = soon
 			c.change(conn)
 			before := l.now.Load()
@@ -44,7 +44,7 @@ func TestWhoLingers(t *testing.T) {
 		})
 	}
 	t.Run("the next turn", func(t *testing.T) {
-		conn := &conn{server: &Server{lingering: &lingering{most: 1}}, session: &session{tasks: map[uint32]*task{}}}
+		conn := &conn{server: &Server{lingering: &lingering{most: 1}}, session: &session{}}
 		conn.life.last.Store(int64(lingerTurn))
 		if conn.Linger() != 0 || conn.Linger() != lingerTime {
 			t.Error("it lingers after it gave up a turn")
