@@ -17,7 +17,7 @@ type conn struct {
 
 	// The reader's.
 	session *session      // once it is in its full feature phase
-	yielded time.Duration // when it did not linger last, of life
+	waited  time.Duration // when the runtime waited for it last, since life started
 
 	mu     sync.Mutex
 	reason error         // why it was killed

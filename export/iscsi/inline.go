@@ -7,10 +7,11 @@ import (
 )
 
 const (
-	// stallTick is how long writes in line may keep the reader, or twice that.
-	stallTick = 10 * time.Millisecond
+	// stallTick is how long writes in line may keep the reader, or twice that. It is much longer than a thread waits for
+	// a busy processor, and much shorter than initiators wait for answers to their pings.
+	stallTick = 50 * time.Millisecond
 	// stallPause is how long writes go to workers after one in line took too long.
-	stallPause = time.Second
+	stallPause = 500 * time.Millisecond
 )
 
 // inline is the writes that the reader runs itself, because their medium is said to be quick: when the PDUs that are

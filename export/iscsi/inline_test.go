@@ -38,7 +38,7 @@ func stall(t *testing.T, writes int) *stalled {
 		}
 		batch = pdu.Append(batch, &h, nil, bytes.Repeat([]byte{byte(i + 1)}, blockSize), false, false)
 	}
-	if _, err := st.peer.conn.Write(batch); err != nil {
+	if _, err := st.conn.Write(batch); err != nil {
 		t.Fatal(err)
 	}
 	<-reached
@@ -104,7 +104,7 @@ func TestTheConnectionEndsInAStall(t *testing.T) {
 				st.nop()
 			}
 			sessions := st.server.sessions()
-			st.peer.conn.Close()
+			st.conn.Close()
 			st.closed()
 			select {
 			case <-sessions[0].gone:

@@ -40,12 +40,8 @@ func (l *lingering) giveBack() { l.now.Add(-1) }
 // Linger implements pdu.Lingerer: a connection is waited for by a thread of its own while its initiator sends
 // again soon after each answer, and no other goroutine of the session needs the processor.
 func (c *conn) Linger() time.Duration {
-	now := time.Duration(c.life.last.Load())
-	if now-c.yielded >= lingerTurn {
-		c.yielded = now
-		return 0
-	}
-	if c.session == nil || c.life.gap >= lingerTime || c.session.busy() || !c.server.lingering.take() {
+	since := time.Duration(c.life.last.Load()) - c.waited
+	if c.session == nil || since >= lingerTurn || c.life.gap >= lingerTime || c.session.busy() || !c.server.lingering.take() {
 		return 0
 	}
 	return lingerTime
@@ -53,6 +49,9 @@ func (c *conn) Linger() time.Duration {
 
 // Lingered implements pdu.Lingerer.
 func (c *conn) Lingered() { c.server.lingering.giveBack() }
+
+// Waits implements pdu.Lingerer.
+func (c *conn) Waits() { c.waited = time.Duration(c.life.last.Load()) }
 
 // busy reports whether other goroutines work for the session.
 func (s *session) busy() bool {

@@ -46,8 +46,12 @@ func TestWhoLingers(t *testing.T) {
 	t.Run("the next turn", func(t *testing.T) {
 		conn := &conn{server: &Server{lingering: &lingering{most: 1}}, session: &session{}}
 		conn.life.last.Store(int64(lingerTurn))
-		if conn.Linger() != 0 || conn.Linger() != lingerTime {
-			t.Error("it lingers after it gave up a turn")
+		if conn.Linger() != 0 || conn.Linger() != 0 {
+			t.Error("it lingers before it has waited")
+		}
+		conn.Waits()
+		if conn.Linger() != lingerTime {
+			t.Error("it does not linger after it has waited")
 		}
 	})
 }

@@ -30,6 +30,8 @@ type Lingerer interface {
 	Linger() time.Duration
 	// Lingered is called when such a wait is over.
 	Lingered()
+	// Waits is called when the runtime is to wait.
+	Waits()
 }
 
 // Lazy makes a LazyReader of a connection of package net, so that a connection that is silent costs no buffer:
@@ -106,6 +108,9 @@ func (l *lazyConn) read(fd uintptr) (done bool) {
 				continue
 			}
 			l.room.Return()
+			if l.linger != nil {
+				l.linger.Waits()
+			}
 			return false
 		case err != nil:
 			l.err = os.NewSyscallError("read", err)

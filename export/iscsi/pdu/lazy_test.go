@@ -151,6 +151,7 @@ type always time.Duration
 
 func (a always) Linger() time.Duration { return time.Duration(a) }
 func (always) Lingered()               {}
+func (always) Waits()                  {}
 
 // BenchmarkConnection is a ping-pong of headers: what waiting for one costs.
 func BenchmarkConnection(b *testing.B) {
