@@ -50,7 +50,10 @@ type device struct {
 	closed atomic.Bool
 }
 
-var _ volume.Device = (*device)(nil)
+var (
+	_ volume.Device       = (*device)(nil)
+	_ volume.VectorWriter = (*device)(nil)
+)
 
 // check refuses what is not wholly in the image. Sums can't overflow: both are checked apart.
 func (d *device) check(off, length int64) error {
@@ -92,6 +95,34 @@ func (d *device) WriteAt(p []byte, off int64) (int, error) {
 	n, err := d.f.WriteAt(p, off)
 	return n, fault.FromOS("write", err)
 }
+
+// WriteVectorAt implements volume.VectorWriter.
+func (d *device) WriteVectorAt(pieces [][]byte, off int64) (n int, err error) {
+	var length int64
+	for _, p := range pieces {
+		length += int64(len(p))
+	}
+	if err := d.checkWrite(off, length); err != nil {
+		return 0, err
+	}
+	if len(pieces) <= maxPieces {
+		if n, err = unix.Pwritev(int(d.f.Fd()), pieces, off); int64(n) == length && err == nil {
+			return n, nil
+		}
+	}
+	n = 0 // what was cut off, by a signal or because there are too many, is written piece by piece
+	for _, p := range pieces {
+		done, err := d.f.WriteAt(p, off+int64(n))
+		n += done
+		if err != nil {
+			return n, fault.FromOS("write", err)
+		}
+	}
+	return n, nil
+}
+
+// maxPieces is how many pieces one system call takes: IOV_MAX.
+const maxPieces = 1024
 
 func (d *device) Flush(ctx context.Context) error {
 	switch {

@@ -1,10 +1,12 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"elstore/volume"
@@ -134,5 +136,48 @@ func TestDiscardGivesBack(t *testing.T) {
 	}
 	if n := taken(); n < 1<<20 {
 		t.Errorf("after WriteZeroes without unmap the image takes %d bytes, and may lack room for what is written", n)
+	}
+}
+
+func TestWriteVector(t *testing.T) {
+	const size = 1 << 20
+	for _, c := range []struct {
+		name  string
+		sizes []int
+		off   int64
+		fails bool
+	}{
+		{"one piece", []int{4096}, 512, false},
+		{"several, and an empty one", []int{512, 0, 4096, 1}, 0, false},
+		{"to the end", []int{512, 512}, size - 1024, false},
+		{"none", nil, 0, false},
+		{"more than a system call takes", slices.Repeat([]int{7}, maxPieces+1), 3, false},
+		{"over the end", []int{512, 513}, size - 1024, true},
+		{"before the beginning", []int{512}, -1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, _, d := openDevice(t, size)
+			var pieces [][]byte
+			var whole []byte
+			for i, n := range c.sizes {
+				p := bytes.Repeat([]byte{byte(i + 1)}, n)
+				pieces, whole = append(pieces, p), append(whole, p...)
+			}
+			n, err := d.WriteVectorAt(pieces, c.off)
+			if (err != nil) != c.fails || err == nil && n != len(whole) {
+				t.Fatalf("%d, %v", n, err)
+			}
+			got := make([]byte, size)
+			if _, err := d.ReadAt(got, 0); err != nil {
+				t.Fatal(err)
+			}
+			want := make([]byte, size)
+			if !c.fails {
+				copy(want[c.off:], whole)
+			}
+			if !bytes.Equal(got, want) {
+				t.Error("something else is in the image")
+			}
+		})
 	}
 }

@@ -30,7 +30,7 @@ func openDeviceIn(t testing.TB, dir string, size int64) *device {
 // inMemory makes a directory on tmpfs.
 func inMemory(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "elstore-test-")
+	dir, err := os.MkdirTemp("/dev/shm", "elstore-test-") //nolint:usetesting // the tests' own directories need not be in memory
 	if err != nil {
 		t.Fatal(err)
 	}
