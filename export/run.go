@@ -215,8 +215,8 @@ func (s *Service) end(ctx context.Context, e *exported) error {
 		errs = append(errs, u.Close(ctx, false))
 	}
 	for _, a := range list {
-		errs = append(errs, a.claim.Close())
+		errs = append(errs, a.claim.Close()) //nolint:contextcheck // a claim ends whatever became of its user
 	}
-	e.dir.Close()
+	e.dir.Close() //nolint:gosec // nothing that was written through it is open
 	return errors.Join(errs...)
 }

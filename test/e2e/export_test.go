@@ -78,7 +78,7 @@ func attach(t *testing.T, a attachment) *machine {
 	if err := json.Unmarshal(a.Blockdev, &node); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "nbd") // the path of a socket must be short
+	dir, err := os.MkdirTemp("", "nbd") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
