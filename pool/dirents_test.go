@@ -57,28 +57,6 @@ func TestList(t *testing.T) {
 	}
 }
 
-func FuzzDirents(f *testing.F) {
-	d, err := os.Open(f.TempDir())
-	if err != nil {
-		f.Fatal(err)
-	}
-	defer d.Close()
-	buf := make([]byte, 4096)
-	n, err := unix.ReadDirent(int(d.Fd()), buf)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(buf[:n])
-	f.Add(make([]byte, 24))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		total := 0
-		eachDirent(data, func(name []byte, _ byte) { total += len(name) + 20 })
-		if total > len(data) {
-			t.Errorf("of %d bytes %d were names", len(data), total)
-		}
-	})
-}
-
 func BenchmarkDiscover(b *testing.B) {
 	root := b.TempDir()
 	for p := range 4 {

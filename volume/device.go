@@ -15,6 +15,18 @@ type ExtentReader interface {
 	NextExtent(ctx context.Context, off int64) (length int64, mapped bool, err error)
 }
 
+// NowReader is a Device that knows which reads need not wait for anything.
+type NowReader interface {
+	// ReadNow fills p from off where it can do that without waiting, as from a page cache, and else returns false.
+	ReadNow(p []byte, off int64) bool
+}
+
+// NowWriter is a Device whose writes may take no longer than to copy them.
+type NowWriter interface {
+	// WritesNow reports whether a write of length bytes need not wait for anything.
+	WritesNow(length int64) bool
+}
+
 // Device is the content of an opened volume. Every method may be called from many goroutines at once. A
 // request past the end, or one that is not whole sectors where the storage asks for it, fails and changes
 // nothing. After Close only Close may be called.

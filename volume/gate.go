@@ -15,6 +15,8 @@ var (
 	_ Device       = (*gate)(nil)
 	_ VectorWriter = (*gate)(nil)
 	_ ExtentReader = (*gate)(nil)
+	_ NowReader    = (*gate)(nil)
+	_ NowWriter    = (*gate)(nil)
 )
 
 func newGate(dev Device) *gate { return &gate{dev: dev} }
@@ -66,6 +68,27 @@ func (g *gate) NextExtent(ctx context.Context, off int64) (length int64, mapped 
 		return r.NextExtent(ctx, off)
 	}
 	return g.dev.Size() - off, true, nil
+}
+
+// ReadNow returns false while requests are held back.
+func (g *gate) ReadNow(p []byte, off int64) bool {
+	if !g.mu.TryRLock() {
+		return false
+	}
+	defer g.mu.RUnlock()
+	r, ok := g.dev.(NowReader)
+	return ok && r.ReadNow(p, off)
+}
+
+// WritesNow is false while requests are held back. A write that comes when they are held back next waits after all,
+// for no longer than storage takes to flush that takes writes at once.
+func (g *gate) WritesNow(length int64) bool {
+	if !g.mu.TryRLock() {
+		return false
+	}
+	defer g.mu.RUnlock()
+	w, ok := g.dev.(NowWriter)
+	return ok && w.WritesNow(length)
 }
 
 func (g *gate) Flush(ctx context.Context) error {

@@ -50,6 +50,9 @@ func (u uid) IsZero() bool { return u == uid{} }
 // MarshalText writes the compact form.
 func (u uid) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, u[:]), nil }
 
+// AppendText appends the compact form.
+func (u uid) AppendText(b []byte) ([]byte, error) { return hex.AppendEncode(b, u[:]), nil }
+
 // Allowed says in an error message what an id looks like.
 func (u uid) Allowed() string { return "32 hexadecimal digits" }
 

@@ -95,18 +95,9 @@ func (x *index) drop(e *entry) {
 	}
 }
 
-// seen returns how many volumes client may see.
-func (x *index) seen(client Client) int {
-	n := x.public.Len()
-	if own := x.private[client]; own != nil {
-		n += own.Len()
-	}
-	return n
-}
-
-// visible appends to page up to limit entries that client may see and keep accepts, from after (exclusive; nil is the
-// start) in the order of ids, looking at no more than look entries. more tells where to go on, nil at the end.
-func (x *index) visible(page []*entry, client Client, after *entry, limit, look int, keep func(*entry) bool) (_ []*entry, more *entry) {
+// visible calls visit with the entries that client may see, from after (exclusive; nil is the start) in the order of
+// ids, no more than n. more tells where to go on, nil at the end.
+func (x *index) visible(client Client, after *entry, n int, visit func(*entry)) (more *entry) {
 	iters := []btree.IterG[*entry]{x.public.Iter()}
 	if own := x.private[client]; own != nil {
 		iters = append(iters, own.Iter())
@@ -128,7 +119,7 @@ func (x *index) visible(page []*entry, client Client, after *entry, limit, look 
 			heads[i] = iters[i].Item()
 		}
 	}
-	for ; look > 0; look-- {
+	for range n {
 		least := -1
 		for i, e := range heads {
 			if e != nil && (least < 0 || e.id.Less(heads[least].id)) {
@@ -136,22 +127,17 @@ func (x *index) visible(page []*entry, client Client, after *entry, limit, look 
 			}
 		}
 		if least < 0 {
-			return page, nil
+			return nil
 		}
 		e := heads[least]
-		if keep(e) {
-			page = append(page, e)
-		}
-		if len(page) == limit {
-			return page, nil
-		}
+		visit(e)
 		heads[least] = nil
 		if iters[least].Next() {
 			heads[least] = iters[least].Item()
 		}
 		more = e
 	}
-	return page, more
+	return more
 }
 
 // trashed returns what lies in the bins, the oldest first.

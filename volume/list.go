@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -12,7 +14,7 @@ import (
 )
 
 // lookAtOnce bounds how many entries a list looks at before it lets changes through.
-const lookAtOnce = 2000
+const lookAtOnce = 512
 
 // Get returns a volume that stands in a pool. A private one of somebody else is not found; a nil by sees all.
 // Of a damaged one the error is why.
@@ -53,45 +55,54 @@ type Query struct {
 	Keep  func(*Volume) bool // those it returns true for; nil is all. OnDisk and LastUpdated are not set yet.
 }
 
-// Accessible returns the volumes that client may see, in the order of their ids: those that are not private,
-// and its own. OnDisk and LastUpdated may be ten seconds old, unless the volume is in use; Get asks the storage. Each is as it was at one moment, the list as a whole need not be. What an import or clone is
-// still making is not listed, nor what lies in a bin.
-func (s *Service) Accessible(ctx context.Context, client Client, q Query) ([]Volume, error) {
-	var after *entry
-	if q.After != nil {
-		after = &entry{id: *q.After}
-	}
-	if q.Limit <= 0 {
-		q.Limit = int(^uint(0) >> 1)
-	}
-	s.mu.RLock()
-	room := min(s.index.seen(client), q.Limit) // growing step by step would copy a long list several times
-	s.mu.RUnlock()
-	if q.Keep != nil {
-		room = 0 // nobody knows how many it takes
-	}
-	list, entries := make([]Volume, 0, room), make([]*entry, 0, room)
-	for {
-		s.mu.RLock()
-		_, more := s.index.visible(nil, client, after, q.Limit-len(list), lookAtOnce, func(e *entry) bool {
-			v := s.record(e)
-			if q.Keep != nil && !q.Keep(&v) {
-				return false
+// Accessible is the volumes that client may see, in the order of their ids: those that are not private, and its
+// own. OnDisk and LastUpdated may be ten seconds old, unless the volume is in use; Get asks the storage. Each is as
+// it was at one moment, the list as a whole is not. What this server is still making is not listed, nor what lies
+// in a bin. A Volume is only valid until the next: a list may have a hundred thousand, and nobody needs them all
+// at once. The end of ctx ends the list with its cause.
+func (s *Service) Accessible(ctx context.Context, client Client, q Query) iter.Seq2[*Volume, error] {
+	return func(yield func(*Volume, error) bool) {
+		var after *entry
+		if q.After != nil {
+			after = &entry{id: *q.After}
+		}
+		left := q.Limit
+		if left <= 0 {
+			left = math.MaxInt
+		}
+		var page []Volume
+		var entries []*entry
+		for {
+			look := lookAtOnce
+			if q.Keep == nil {
+				look = min(look, left)
 			}
-			list, entries = append(list, v), append(entries, e)
-			return true
-		})
-		s.mu.RUnlock()
-		if more == nil {
-			break
+			page, entries = slices.Grow(page[:0], look), slices.Grow(entries[:0], look)
+			s.mu.RLock()
+			after = s.index.visible(client, after, look, func(e *entry) {
+				v := s.record(e)
+				if q.Keep == nil || q.Keep(&v) {
+					page, entries = append(page, v), append(entries, e)
+				}
+			})
+			s.mu.RUnlock()
+			page = page[:min(left, len(page))]
+			left -= len(page)
+			statAll(page, entries)
+			for i := range page {
+				if !yield(&page[i], nil) {
+					return
+				}
+			}
+			if after == nil || left == 0 {
+				return
+			}
+			if ctx.Err() != nil {
+				yield(nil, context.Cause(ctx))
+				return
+			}
 		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		after = more
 	}
-	statAll(list, entries)
-	return list, nil
 }
 
 // Trashed returns what lies in the bins and by may see, the oldest first.
@@ -120,6 +131,21 @@ func (s *Service) Damaged() []Volume {
 	return list
 }
 
+// Find returns the volumes of all pools that stand in their place, can be used, and that keep returns true for, in any order. OnDisk and
+// Modified are not set.
+func (s *Service) Find(keep func(*Volume) bool) []Volume {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var list []Volume
+	for _, e := range s.index.all {
+		v := s.record(e)
+		if v.Available && v.Problem == nil && v.Trashed.IsZero() && keep(&v) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
 // record makes a Volume of an entry. The caller holds mu.
 func (s *Service) record(e *entry) Volume {
 	v := Volume{
@@ -140,8 +166,8 @@ const statLife = 10 * time.Second
 func statAll(list []Volume, entries []*entry) {
 	var ask []int
 	fresh := time.Now().Add(-statLife)
-	for i, e := range entries {
-		if st := e.state.Load(); st != nil && st.at.After(fresh) && len(list[i].Exports) == 0 {
+	for i := range list {
+		if st := entries[i].state.Load(); st != nil && st.at.After(fresh) && len(list[i].Exports) == 0 {
 			list[i].take(st.Stat)
 		} else {
 			ask = append(ask, i)

@@ -61,6 +61,12 @@ func (o *Opened) NextExtent(ctx context.Context, off int64) (length int64, mappe
 	return o.opened.device.NextExtent(ctx, off)
 }
 
+// ReadNow implements NowReader.
+func (o *Opened) ReadNow(p []byte, off int64) bool { return o.opened.device.ReadNow(p, off) }
+
+// WritesNow implements NowWriter.
+func (o *Opened) WritesNow(length int64) bool { return o.opened.device.WritesNow(length) }
+
 // Close ends the claim, and closes the Device if it was the last. It waits for an operation on the volume to end.
 func (o *Opened) Close() error {
 	ctx := context.Background() // the claim must end whatever became of its user

@@ -259,3 +259,25 @@ func TestDeviceOfAPoolThatWentAndCameBackIsClosed(t *testing.T) {
 		t.Errorf("when nothing uses it any more: %v", err)
 	}
 }
+
+// TestAClaimPassesOnWhatNeedsNoWaiting: the target asks the claim, and finds there what the image's Device can do.
+func TestAClaimPassesOnWhatNeedsNoWaiting(t *testing.T) {
+	p := newPlace(t, `{}`)
+	v := p.create("v", mib)
+	o := p.open(v.ID, volume.Claim{Export: "one"})
+	defer o.Close()
+	want := noise(4096)
+	if _, err := o.WriteAt(want, 8192); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if o.ReadNow(got, 8192) && !bytes.Equal(got, want) {
+		t.Error("it read something else")
+	}
+	if o.ReadNow(got, mib) {
+		t.Error("it read past the end")
+	}
+	if o.WritesNow(mib) {
+		t.Error("it would write a MiB without waiting")
+	}
+}

@@ -19,9 +19,10 @@ type Config struct {
 	Pools   Pools
 	Events  *Events
 	Log     *slog.Logger
-	Fetch   Fetcher   // nil: nothing can be imported from URLs
-	Inspect Inspector // nil: nothing can be imported or uploaded
-	State   *os.Root  // where the journal of unfinished sets lies; nil: CreateMany is not all or nothing across a crash
+	Fetch   Fetcher      // nil: nothing can be imported from URLs
+	Inspect Inspector    // nil: nothing can be imported or uploaded
+	ISO     ISOInspector // nil: ISO volumes get no content
+	State   *os.Root     // where the journal of unfinished sets lies; nil: CreateMany is not all or nothing across a crash
 
 	ImportDirs []string      // absolute directories that files may be imported from
 	LockWait   time.Duration // how long an operation waits for the one before it; default 5 s
@@ -45,11 +46,18 @@ type attached struct {
 	backend Backend
 	gone    bool // guarded by Service.mu
 
-	standing int // volumes in the index that stand in the pool, not in its bin; guarded by Service.mu
+	standing int    // volumes in the index that stand in the pool, not in its bin; guarded by Service.mu
+	agreed   agreed // guarded by Service.mu
 
 	life context.Context //nolint:containedctx // ends when the pool goes, and every operation on it with it
 	end  context.CancelCauseFunc
 	busy sync.WaitGroup // operations that touch it; joined under Service.mu, and not once it is gone
+}
+
+// agreed is when the pool's directory and the index had the same volumes.
+type agreed struct {
+	stamp    int64 // of the backend; 0 is never
+	standing int
 }
 
 // New returns a Service without pools.
@@ -136,11 +144,21 @@ func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err
 		return 0, 0, err
 	}
 	defer leave()
+	stamp, certain := at.backend.Stamp()
+	if certain && s.agrees(at, stamp) {
+		return 0, 0, nil
+	}
 	ids, err := at.backend.List(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, id := range s.differ(at, ids) {
+	odd := s.differ(at, ids)
+	if len(odd) == 0 && certain {
+		s.mu.Lock()
+		at.agreed = agreed{stamp, len(ids)}
+		s.mu.Unlock()
+	}
+	for _, id := range odd {
 		delta, err := s.reconcile(ctx, at, id)
 		if err != nil {
 			return came, went, err
@@ -148,6 +166,13 @@ func (s *Service) Refresh(ctx context.Context, pool string) (came, went int, err
 		came, went = came+max(delta, 0), went-min(delta, 0)
 	}
 	return came, went, nil
+}
+
+// agrees reports whether nothing came or went since a Refresh that found nothing odd.
+func (s *Service) agrees(at *attached, stamp int64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return at.agreed == agreed{stamp, at.standing}
 }
 
 // differ returns the volumes of which either the index or the pool's directory, which holds ids, does not know.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"elstore/test/rig"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -64,6 +66,18 @@ func (p *place) create(name string, size int64) volume.Volume {
 func (p *place) used() (volumes, bytes int64) {
 	info := p.Pools.Infos()[0]
 	return info.Used.Volumes, info.Used.Bytes
+}
+
+// accessible returns how many volumes alice's list has.
+func (p *place) accessible() (n int) {
+	p.t.Helper()
+	for _, err := range p.Volumes.Accessible(p.t.Context(), alice, volume.Query{}) {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		n++
+	}
+	return n
 }
 
 func (p *place) dir(id volume.ID) string { return filepath.Join(p.pool, "vid."+id.String()+".elimg") }
@@ -256,12 +270,11 @@ func TestAccessible(t *testing.T) {
 	}
 	list := func(c volume.Client, q volume.Query) []volume.ID {
 		t.Helper()
-		got, err := p.Volumes.Accessible(t.Context(), c, q)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var ids []volume.ID
-		for _, v := range got {
+		for v, err := range p.Volumes.Accessible(t.Context(), c, q) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			ids = append(ids, v.ID)
 			if v.OnDisk < 0 || v.LastUpdated.IsZero() {
 				t.Errorf("%+v", v)
@@ -326,6 +339,52 @@ func TestRestartKnowsAll(t *testing.T) {
 	}
 }
 
+// TestRefreshAgain lets go by long enough for a directory that did not change to be trusted.
+func TestRefreshAgain(t *testing.T) {
+	p := newPlace(t, `{}`)
+	ids := []volume.ID{p.create("a", mib).ID, p.create("b", mib).ID, p.create("c", mib).ID}
+	settle := func() {
+		t.Helper()
+		for {
+			var st unix.Stat_t
+			if err := unix.Stat(p.pool, &st); err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(time.Unix(st.Ctim.Unix())) > 2*time.Second {
+				break
+			}
+			<-time.After(50 * time.Millisecond)
+		}
+		for range 2 {
+			if came, went, err := p.Volumes.Refresh(t.Context(), "pool"); came != 0 || went != 0 || err != nil {
+				t.Errorf("%d came, %d went, %v", came, went, err)
+			}
+		}
+	}
+	elsewhere := t.TempDir()
+	for _, id := range ids[:2] {
+		settle()
+		if err := os.Rename(p.dir(id), filepath.Join(elsewhere, id.String())); err != nil {
+			t.Fatal(err)
+		}
+		if came, went, err := p.Volumes.Refresh(t.Context(), "pool"); came != 0 || went != 1 || err != nil {
+			t.Errorf("%d came, %d went, %v", came, went, err)
+		}
+	}
+	for _, id := range ids[:2] { // with no time between
+		if err := os.Rename(filepath.Join(elsewhere, id.String()), p.dir(id)); err != nil {
+			t.Fatal(err)
+		}
+		if came, went, err := p.Volumes.Refresh(t.Context(), "pool"); came != 1 || went != 0 || err != nil {
+			t.Errorf("%d came, %d went, %v", came, went, err)
+		}
+	}
+	settle()
+	if n := p.accessible(); n != len(ids) {
+		t.Errorf("%d volumes", n)
+	}
+}
+
 func TestRefresh(t *testing.T) {
 	p := newPlace(t, `{}`)
 	known, lost := p.create("known", mib), p.create("lost", mib)
@@ -376,8 +435,8 @@ func TestPoolThatWentIsNotForgotten(t *testing.T) {
 	if err != nil || got.Available || got.Meta.Name != "v" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if list, err := p.Volumes.Accessible(t.Context(), alice, volume.Query{}); err != nil || len(list) != 1 {
-		t.Errorf("%v, %v", list, err)
+	if n := p.accessible(); n != 1 {
+		t.Errorf("%d volumes are listed", n)
 	}
 	name := "other"
 	want(t, p.Volumes.Update(t.Context(), v.ID, nil, volume.Change{Name: &name}), fault.PoolUnavailable)
@@ -398,8 +457,8 @@ func TestDamagedVolume(t *testing.T) {
 	_, err := next.Volumes.Get(t.Context(), v.ID, nil)
 	want(t, err, fault.VolumeDamaged)
 	want(t, next.Volumes.Convert(t.Context(), v.ID, nil, volume.QCOW2, nil), fault.VolumeDamaged)
-	if list, _ := next.Volumes.Accessible(t.Context(), alice, volume.Query{}); len(list) != 0 {
-		t.Errorf("listed: %v", list)
+	if n := next.accessible(); n != 0 {
+		t.Errorf("%d volumes are listed", n)
 	}
 	if bad := next.Volumes.Damaged(); len(bad) != 1 || bad[0].ID != v.ID {
 		t.Errorf("damaged: %v", bad)
@@ -466,8 +525,8 @@ func TestRecheck(t *testing.T) {
 	if got, err := p.Volumes.Get(t.Context(), v.ID, nil); err != nil || got.Meta.Name != "v" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if list, err := p.Volumes.Accessible(t.Context(), alice, volume.Query{}); err != nil || len(list) != 1 {
-		t.Errorf("%d volumes are listed, %v", len(list), err)
+	if n := p.accessible(); n != 1 {
+		t.Errorf("%d volumes are listed", n)
 	}
 	if n, b := p.used(); n != 2 || b != mib {
 		t.Errorf("used %d, %d", n, b)

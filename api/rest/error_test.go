@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -232,7 +234,6 @@ func TestReply(t *testing.T) {
 		"nil slice":    {200, nothing, "[]\n"},
 		"slice":        {201, []int{1}, "[1]\n"},
 		"bare integer": {200, 3, "3\n"},
-		"encoded":      {200, Encoded("[1, 2]"), "[1, 2]"},
 		"no content":   {204, nil, ""},
 		"unchanged":    {304, nil, ""},
 	} {
@@ -316,3 +317,55 @@ func (s sink) Header() http.Header       { return s.header }
 func (sink) WriteHeader(int)             {}
 func (sink) Write(p []byte) (int, error) { return len(p), nil }
 func (sink) FlushError() error           { return nil }
+
+func TestReplyEach(t *testing.T) {
+	add := func(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }
+	numbers := func(n int, end error) iter.Seq2[int, error] {
+		return func(yield func(int, error) bool) {
+			for i := range n {
+				if !yield(i, nil) {
+					return
+				}
+			}
+			if end != nil {
+				yield(0, end)
+			}
+		}
+	}
+	var got []int
+	const long = 200_000 // more than leaves at once
+	for name, n := range map[string]int{"none": 0, "one": 1, "many": long} {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			if err := ReplyEach(w, numbers(n, nil), add); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || len(got) != n || n > 0 && got[n-1] != n-1 {
+				t.Errorf("%d elements, want %d: %v", len(got), n, err)
+			}
+			if w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
+				t.Errorf("%d, %v", w.Code, w.Header())
+			}
+		})
+	}
+	t.Run("an error before anything was sent", func(t *testing.T) {
+		w := httptest.NewRecorder()
+		if err := ReplyEach(w, numbers(10, io.ErrUnexpectedEOF), add); !errors.Is(err, io.ErrUnexpectedEOF) || w.Body.Len() > 0 {
+			t.Errorf("%v, %d bytes", err, w.Body.Len())
+		}
+	})
+	t.Run("an error in the middle", func(t *testing.T) {
+		s := httptest.NewServer(Handler(func(w http.ResponseWriter, _ *http.Request) error {
+			return ReplyEach(w, numbers(long, io.ErrUnexpectedEOF), add)
+		}))
+		defer s.Close()
+		resp, err := http.Get(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); err == nil {
+			t.Errorf("the part of %d bytes was taken for the whole", len(body))
+		}
+	})
+}

@@ -9,10 +9,6 @@ import (
 	"strconv"
 )
 
-// Encoded is an answer that is JSON already: Reply writes it as it is. It is for long lists, which encoding/json would read
-// through again for every value that encodes itself.
-type Encoded []byte
-
 // Reply writes v as JSON with status. Nothing is written where it returns an error, except that the client may
 // be gone. A nil slice is written as [], because an empty list is a list. A status without a body (204, 304)
 // gets none.
@@ -30,9 +26,6 @@ func Reply(w http.ResponseWriter, status int, v any) error {
 }
 
 func encode(v any) ([]byte, error) {
-	if body, ok := v.(Encoded); ok {
-		return body, nil
-	}
 	if rv := reflect.ValueOf(v); rv.Kind() == reflect.Slice && rv.IsNil() {
 		return []byte("[]\n"), nil
 	}
@@ -44,10 +37,15 @@ func encode(v any) ([]byte, error) {
 }
 
 func write(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	begin(w, status)
+	_, _ = w.Write(body) // it fails only if the client is gone, and then nobody is left to tell
+}
+
+// begin sends the status of an answer in JSON.
+func begin(w http.ResponseWriter, status int) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // it fails only if the client is gone, and then nobody is left to tell
 }

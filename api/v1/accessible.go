@@ -3,6 +3,7 @@ package v1
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"net/http"
 	"strconv"
 
@@ -28,44 +29,36 @@ func (a *API) accessible(w http.ResponseWriter, r *http.Request) error {
 	if rest.NotModified(w, r, strconv.FormatInt(a.cfg.Events.Revision(), 10)) {
 		return nil
 	}
-	body, err := a.list(r.Context(), req)
-	if err != nil {
-		return err
+	if req.Limit < 0 {
+		return fault.Errorf(fault.BadRequest, "'limit' is %d; allowed is 0 (all) or more", req.Limit)
 	}
-	return rest.Reply(w, http.StatusOK, body)
+	return rest.ReplyEach(w, a.wanted(r.Context(), req), func(b []byte, r *record) []byte { return r.appendJSON(b) })
 }
 
-// list writes the records that are wanted as JSON, each at once: a list may have a hundred thousand.
-func (a *API) list(ctx context.Context, req accessibleRequest) (rest.Encoded, error) {
-	if req.Limit < 0 {
-		return nil, fault.Errorf(fault.BadRequest, "'limit' is %d; allowed is 0 (all) or more", req.Limit)
-	}
+// wanted is the records that are asked for, each valid until the next.
+func (a *API) wanted(ctx context.Context, req accessibleRequest) iter.Seq2[*record, error] {
 	q := volume.Query{After: req.After, Limit: req.Limit, Keep: req.keep()}
 	late := req.late()
 	if late != nil {
 		q.Limit = 0
 	}
-	volumes, err := a.cfg.Volumes.Accessible(ctx, req.Client, q)
-	if err != nil {
-		return nil, err
-	}
-	const usual = 512 // bytes of a record
-	body := append(make([]byte, 0, 2+usual*len(volumes)), '[')
-	written := 0
-	for i := range volumes {
-		r := recordOf(&volumes[i])
-		if late != nil && !late(&r) {
-			continue
-		}
-		if written > 0 {
-			body = append(body, ',')
-		}
-		body = r.appendJSON(body)
-		if written++; written == req.Limit {
-			break
+	return func(yield func(*record, error) bool) {
+		var r record
+		passed := 0
+		for v, err := range a.cfg.Volumes.Accessible(ctx, req.Client, q) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			r = recordOf(v)
+			if late != nil && !late(&r) {
+				continue
+			}
+			if passed++; !yield(&r, nil) || passed == req.Limit {
+				return
+			}
 		}
 	}
-	return append(body, ']', '\n'), nil
 }
 
 // filter are attributes that the wanted volumes have, by their keys in a record.

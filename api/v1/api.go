@@ -5,7 +5,9 @@ import (
 	"net/http"
 
 	"elstore/api/rest"
+	"elstore/cloudinit"
 	"elstore/export"
+	"elstore/iso"
 	"elstore/pool"
 	"elstore/volume"
 )
@@ -30,6 +32,8 @@ type Config struct {
 	Events  *volume.Events
 	Keys    *volume.Keys
 	Exports *export.Service
+	ISO     *iso.Service
+	Seeds   *cloudinit.Service
 	Version string // of the server, as GET /version tells it
 }
 
@@ -86,6 +90,20 @@ func (a *API) Routes() []rest.Route {
 		{Methods: head, Path: "/volumes/{vid}/data", Handler: a.dataHead},
 		{Methods: put, Path: "/volumes/{vid}/data", Handler: a.upload},
 		{Methods: del, Path: "/volumes/{vid}/data", Handler: a.dropUpload},
+
+		{Methods: post, Path: "/iso/create", Handler: changes(a, a.createISO)},
+		{Methods: post, Path: "/iso/create/url", Handler: changes(a, a.createISOURL)},
+		{Methods: post, Path: "/iso/create/upload", Handler: a.createISOUpload},
+		{Methods: get, Path: "/iso/{vid}/files", Handler: a.isoFiles},
+		{Methods: get, Path: "/iso/{vid}/files/{path...}", Handler: a.isoFiles},
+
+		{Methods: post, Path: "/cloudinit/create", Handler: changes(a, a.createMachine)},
+		{Methods: post, Path: "/cloudinit/metadata/{json...}", Handler: a.addSeedFile},
+		{Methods: post, Path: "/cloudinit/render", Handler: changes(a, a.renderSeed)},
+		{Methods: get, Path: "/cloudinit/{vid}", Handler: a.seed},
+		{Methods: get, Path: "/cloudinit/{vid}/files/{name}", Handler: a.seedFile},
+		{Methods: put, Path: "/cloudinit/{vid}/files/{name}", Handler: a.putSeedFile},
+		{Methods: del, Path: "/cloudinit/{vid}/files/{name}", Handler: a.deleteSeedFile},
 
 		{Methods: get, Path: "/pools", Handler: a.pools},
 		{Methods: get, Path: "/pools/{name}", Handler: a.pool},

@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"encoding"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -83,7 +84,30 @@ func records(list []volume.Volume) []record {
 	return out
 }
 
-func timestamp(t time.Time) string { return t.UTC().Format(timeFormat) }
+// timestamp writes t as timeFormat has it. Lists have thousands of them: it saves time.Format's reading of the layout.
+func timestamp(t time.Time) string {
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.Format(timeFormat)
+	}
+	hour, minute, second := t.Clock()
+	b := []byte("0000-00-00 00:00:00.0000")
+	put := func(end, n int) { // the digits that end there
+		for ; n > 0; n /= 10 {
+			end--
+			b[end] = byte('0' + n%10)
+		}
+	}
+	put(4, year)
+	put(7, int(month))
+	put(10, day)
+	put(13, hour)
+	put(16, minute)
+	put(19, second)
+	put(24, t.Nanosecond()/100_000)
+	return string(b)
+}
 
 // MarshalJSON writes the keys in their order, the clients' own at the end. One of those that bears the name of
 // a key of ours, as a hand-made meta.json may have it, is left out.
@@ -92,8 +116,8 @@ func (r record) MarshalJSON() ([]byte, error) { return r.appendJSON(nil), nil }
 // appendJSON is MarshalJSON without reflection: lists have thousands of records. A test holds it against the struct's tags.
 func (r *record) appendJSON(b []byte) []byte {
 	w := object(append(b, '{'))
-	w.text("volumeID", r.ID.String())
-	w.text("creatorID", r.Creator.String())
+	w.id("volumeID", &r.ID)
+	w.id("creatorID", &r.Creator)
 	w.number("size", r.Size)
 	w.quoted("name", r.Name)
 	w.text("format", string(r.Format))
@@ -163,6 +187,12 @@ func (o *object) text(key, value string) {
 	*o = append(append(append(*o, '"'), value...), '"')
 }
 
+func (o *object) id(key string, id encoding.TextAppender) {
+	o.key(key)
+	*o, _ = id.AppendText(append(*o, '"')) // it doesn't fail
+	*o = append(*o, '"')
+}
+
 // quoted writes any text.
 func (o *object) quoted(key, value string) {
 	o.key(key)
@@ -180,9 +210,23 @@ func (o *object) truth(key string, value bool) {
 }
 
 func appendQuoted(b []byte, text string) []byte {
+	if plain(text) {
+		return append(append(append(b, '"'), text...), '"')
+	}
 	quoted, err := json.Marshal(text)
 	if err != nil {
 		panic("v1: a string can't be written: " + err.Error()) // there is none
 	}
 	return append(b, quoted...)
+}
+
+// plain reports whether a string of JSON holds text as it is.
+func plain(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < ' ', c >= 0x7f, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
 }

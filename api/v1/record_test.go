@@ -3,6 +3,7 @@ package v1
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"elstore/volume"
 )
@@ -15,8 +16,8 @@ func TestRecordIsWrittenAsItsTagsSay(t *testing.T) {
 	}
 	for name, r := range map[string]record{"empty": {Exports: []string{}}, "full": full} {
 		t.Run(name, func(t *testing.T) {
-			type plain record // without our MarshalJSON
-			want, err := json.Marshal(plain(r))
+			type bare record // without our MarshalJSON
+			want, err := json.Marshal(bare(r))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -29,5 +30,17 @@ func TestRecordIsWrittenAsItsTagsSay(t *testing.T) {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(full.appendJSON(nil), &all); err != nil || string(all["a\""]) != `{"x":2}` || string(all["b"]) != "1" {
 		t.Errorf("%s, %v", full.appendJSON(nil), err)
+	}
+}
+
+func TestTimestamp(t *testing.T) {
+	for _, at := range []time.Time{
+		{},
+		time.Unix(0, 0), time.Date(2024, 2, 29, 23, 59, 59, 999_999_999, time.FixedZone("", -3600)),
+		time.Date(9999, 12, 31, 1, 2, 3, 40_000, time.UTC), time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		if got, want := timestamp(at), at.UTC().Format(timeFormat); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }

@@ -137,12 +137,12 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--log-format %q is not one of json, text", format)
 }
 
-// writeReady tells whoever waits for it where the server listens, in one moment.
-func writeReady(path string, addresses, portals []string) error {
+// writeReady tells whoever waits for it what a server is ready for, in one moment.
+func writeReady(path string, ready map[string]any) error {
 	if path == "" {
 		return nil
 	}
-	data, err := json.Marshal(map[string]any{"api": addresses, "iscsi": portals, "pid": os.Getpid()})
+	data, err := json.Marshal(ready)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,10 @@ import (
 
 	"elstore/api"
 	v1 "elstore/api/v1"
+	"elstore/cloudinit"
 	"elstore/export"
 	"elstore/export/iscsi"
+	"elstore/iso"
 	"elstore/pool"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -40,6 +42,7 @@ type server struct {
 	jobs      *volume.Jobs
 	keys      *volume.Keys
 	volumes   *volume.Service
+	seeds     *cloudinit.Service
 	pools     *pool.Set
 	portals   []net.Listener // of iSCSI
 	target    *iscsi.Server
@@ -94,12 +97,13 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		return nil, err
 	}
 	s.volumes, err = volume.New(volume.Config{
-		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool},
+		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool}, ISO: iso.Inspector{},
 		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait,
 	})
 	if err != nil {
 		return nil, err
 	}
+	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
 	return s, s.newExports(o)
 }
 
@@ -119,10 +123,14 @@ func (s *server) run(ctx context.Context, o options) error {
 		return err
 	}
 	s.exports.Restore(ctx)
+	if err := s.seeds.Recover(ctx); err != nil {
+		return err
+	}
 	handler := api.New(api.Config{
 		Log: s.log,
 		Routes: v1.New(v1.Config{
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
+			ISO: iso.NewService(s.volumes), Seeds: s.seeds,
 		}).Routes(),
 	})
 	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
@@ -143,7 +151,7 @@ func (s *server) run(ctx context.Context, o options) error {
 		wg.Go(func() { failed <- web.Serve(l) })
 	}
 	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Int64("took_ms", time.Since(began).Milliseconds()))
-	if err := writeReady(o.readyFile, addresses, portals); err != nil {
+	if err := writeReady(o.readyFile, map[string]any{"api": addresses, "iscsi": portals, "pid": os.Getpid()}); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
 	var err error

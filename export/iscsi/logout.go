@@ -32,6 +32,11 @@ func (s *session) logout(p *pdu.PDU) (taken bool, err error) {
 	case <-s.conn.closing():
 		return true, s.conn.why()
 	}
+	if s.target != nil {
+		// Before the initiator knows that its nexus is lost: it may log in again before this connection has ended,
+		// and must not meet what the nexus held.
+		s.nexus.Detach()
+	}
 	if !l.Immediate {
 		s.expCmdSN.Add(1)
 	}

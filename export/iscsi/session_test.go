@@ -227,6 +227,26 @@ func (p *peer) logout() {
 	}
 }
 
+// Who logged out holds nothing any more as soon as it knows.
+func TestLogoutEndsTheNexus(t *testing.T) {
+	s := newStage(t)
+	s.attach(AttachmentConfig{Shared: true})
+	stays := newPeer(t, s.pipe())
+	stays.isid[3]++
+	stays.login().ready()
+	for range 50 {
+		goes := newPeer(t, s.pipe()).login().ready()
+		if e := goes.do(command{cdb: []byte{0x16, 0, 0, 0, 0, 0}}); e.status != 0 { // RESERVE(6)
+			t.Fatal(e)
+		}
+		goes.logout()
+		if e := stays.do(read10(0, 1)); e.status != 0 {
+			t.Fatalf("after the logout of who had reserved it, the unit answers %v", e)
+		}
+		goes.closed()
+	}
+}
+
 func TestCommandOrder(t *testing.T) {
 	s := newStage(t)
 	s.attach(AttachmentConfig{})

@@ -1,7 +1,7 @@
 // Command bench measures elstore and, where there is one, a peer beside it in the same run, and prints a table:
 // what, ours, the peer, the ratio. `make bench` runs it with the binary that it has just built.
 //
-//	go run ./test/bench [-bin bin/elstore] [-only scale,libvirt] [-volumes 100000]
+//	go run ./test/bench [-bin bin/elstore] [-only scale,libvirt,iscsi] [-volumes 100000]
 package main
 
 import (
@@ -35,9 +35,16 @@ type environment struct {
 	volumes int
 }
 
-var benches = []bench{{"scale", scale}, {"libvirt", libvirt}}
+var benches = []bench{{"scale", scale}, {"libvirt", libvirt}, {"iscsi", portals}}
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == portalCommand {
+		if err := portal(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench portal:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	bin := flag.String("bin", "bin/elstore", "the server's binary")
 	only := flag.String("only", "", "names of measurements, separated by commas; all if empty")
 	volumes := flag.Int("volumes", 100_000, "volumes of the scale measurement")

@@ -78,7 +78,7 @@ func scale(ctx context.Context, env environment) (rows []row, err error) {
 		what: what("create one more, median; peer: in an empty server"), ours: a.String(), peer: b.String(),
 		ratio: fmt.Sprintf("%.2f", ratio), goal: "<= 2", missed: ratio > 2,
 	})
-	memory, err := s.memory()
+	memory, err := peak(s.cmd.Process.Pid)
 	if err != nil {
 		return rows, err
 	}

@@ -5,14 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
 )
 
@@ -52,6 +51,9 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
+// answers are buffers that grew already: growing them would be measured too.
+var answers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // post posts body and returns the answer and how long it took.
 func (s *server) post(ctx context.Context, path string, body any) ([]byte, time.Duration, error) {
 	data, err := json.Marshal(body)
@@ -68,28 +70,16 @@ func (s *server) post(ctx context.Context, path string, body any) ([]byte, time.
 		return nil, 0, err
 	}
 	defer resp.Body.Close()
-	answer := make([]byte, max(resp.ContentLength, 0)) // at once: growing it would be measured too
-	_, err = io.ReadFull(resp.Body, answer)
+	held := answers.Get().(*bytes.Buffer)
+	defer answers.Put(held)
+	held.Reset()
+	_, err = held.ReadFrom(resp.Body)
 	took := time.Since(began)
+	answer := bytes.Clone(held.Bytes())
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %s", path, resp.Status, answer)
 	}
 	return answer, took, err
-}
-
-// memory returns the most memory that the server had at any time, in bytes.
-func (s *server) memory() (int64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no VmHWM of process %d", s.cmd.Process.Pid)
 }
 
 // quantile returns the q-th part of the sorted times: 0.5 is the median.

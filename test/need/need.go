@@ -1,4 +1,4 @@
-// Package need lets a test say what it needs of the machine: a program, root, a file system of a kind.
+// Package need lets a test say what it needs of the machine: a program, a file, root, a file system of a kind.
 //
 // What is missing skips the test by name. With CI=true in the environment it fails the test instead, so that
 // no run of record passes by leaving something out. This is the one place that skips; test/arch sees to it.
@@ -7,6 +7,7 @@ package need
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -40,4 +41,16 @@ func lacking(t testing.TB, what string) {
 		t.Fatalf("needs %s, and with CI=true nothing is skipped", what)
 	}
 	t.Skipf("needs %s", what)
+}
+
+// File needs a file that fits the pattern, of path/filepath's Match. The hint says how to get it.
+func File(t testing.TB, pattern, hint string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatalf("%s: %v", pattern, err)
+	}
+	if files == nil {
+		lacking(t, pattern+" ("+hint+")")
+	}
 }

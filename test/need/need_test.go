@@ -164,3 +164,27 @@ func mounted(t *testing.T, dir string) string {
 	}
 	return ""
 }
+
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "package_1.deb"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CI", "true")
+	for _, tt := range []struct {
+		pattern string
+		failed  string
+	}{
+		{"package_1.deb", ""},
+		{"package_*.deb", ""},
+		{"other_*.deb", "make downloads it"},
+		{"[", "syntax error"},
+	} {
+		t.Run(tt.pattern, func(t *testing.T) {
+			v := judge(func(tb testing.TB) { File(tb, filepath.Join(dir, tt.pattern), "make downloads it") })
+			if (v.failed == "") != (tt.failed == "") || !strings.Contains(v.failed, tt.failed) {
+				t.Errorf("failed with %q, want %q", v.failed, tt.failed)
+			}
+		})
+	}
+}

@@ -2,7 +2,6 @@
 package rig
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,13 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 )
-
-// patience is how long the rig waits for what should take milliseconds.
-const patience = 60 * time.Second
 
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "elstore-rig-")
@@ -70,15 +64,9 @@ func Pool(t testing.TB, root, name, settings string) string {
 
 // Server is a running elstore.
 type Server struct {
+	*process
 	URL    string // of the API, without a version: http://127.0.0.1:port
 	Portal string // of iSCSI, host:port
-
-	cmd *exec.Cmd
-	log bytes.Buffer
-	t   testing.TB
-
-	exited chan struct{}
-	err    error
 }
 
 // Start starts a server on root, on ports of its own, and waits until it is ready. It is ended with the test.
@@ -94,80 +82,20 @@ func Start(t testing.TB, root string, args ...string) *Server {
 // Launch starts a server and does not wait.
 func Launch(t testing.TB, root string, args ...string) *Server {
 	t.Helper()
-	ready := filepath.Join(t.TempDir(), "ready")
 	if !slices.Contains(args, "--iscsi-listen") {
 		args = append([]string{"--iscsi-listen", "127.0.0.1:0"}, args...)
 	}
-	args = append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--ready-file", ready}, args...)
-	s := &Server{t: t, cmd: exec.Command(Binary(t), args...), exited: make(chan struct{})}
-	s.cmd.Stderr = &s.log
-	s.cmd.Stdout = &s.log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		s.err = s.cmd.Wait()
-		close(s.exited)
-	}()
-	t.Cleanup(s.Kill)
-	return s
+	return &Server{process: launch(t, append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0"}, args...))}
 }
 
 // Ready waits until the server has written its ready file.
 func (s *Server) Ready() error {
-	var file string
-	for i, arg := range s.cmd.Args {
-		if arg == "--ready-file" {
-			file = s.cmd.Args[i+1]
-		}
+	ready, err := s.ready()
+	if err != nil {
+		return err
 	}
-	deadline := time.After(patience)
-	for {
-		data, err := os.ReadFile(file)
-		var ready struct {
-			API   []string `json:"api"`
-			ISCSI []string `json:"iscsi"`
-		}
-		if err == nil && json.Unmarshal(data, &ready) == nil && len(ready.API) > 0 {
-			s.URL, s.Portal = "http://"+ready.API[0], ready.ISCSI[0]
-			return nil
-		}
-		select {
-		case <-s.exited:
-			return fmt.Errorf("the server ended before it was ready: %w\n%s", s.err, s.log.String())
-		case <-deadline:
-			s.Kill()
-			return fmt.Errorf("the server was not ready after %v\n%s", patience, s.log.String())
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-}
-
-// Pid is the server's process id.
-func (s *Server) Pid() int { return s.cmd.Process.Pid }
-
-// Kill ends the server as a crash does (SIGKILL), and waits until it is gone.
-func (s *Server) Kill() {
-	_ = s.cmd.Process.Kill()
-	<-s.exited
-}
-
-// Stop ends the server as an operator does (SIGTERM), and returns what it said in the end.
-func (s *Server) Stop() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.exited:
-		return s.err
-	case <-time.After(patience):
-		s.Kill()
-		return fmt.Errorf("the server did not stop within %v", patience)
-	}
-}
-
-// Log returns what the server wrote. Call it after the server has ended.
-func (s *Server) Log() string {
-	<-s.exited
-	return s.log.String()
+	s.URL, s.Portal = "http://"+ready.API[0], ready.ISCSI[0]
+	return nil
 }
 
 // Answer is what the server answered.

@@ -1,6 +1,6 @@
 // Package durable replaces small files so that a crash leaves either the old content or the new, never a mix.
 //
-// Everything here returns only after the change is on stable storage: the file and the directory that
+// Every change here returns only after it is on stable storage: the file and the directory that
 // names it are fsynced. Paths are relative to an os.Root, so that no name can lead out of it.
 package durable
 

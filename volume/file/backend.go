@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -41,6 +42,7 @@ type Backend struct {
 	self  mark // of this process, to be filled in
 	caps  volume.Caps
 	maker maker
+	local bool // no other machine changes the pool's file system
 	locks locks
 	bases bases
 	disks disks
@@ -86,6 +88,9 @@ func (b *Backend) probe(ctx context.Context) error {
 		return err
 	}
 	b.caps.Reflink = reflink
+	if b.local, err = b.pool.isLocal(); err != nil {
+		return err
+	}
 	b.maker = plain{}
 	if b.cfg.maker != nil {
 		b.maker = b.cfg.maker
@@ -109,19 +114,27 @@ func (b *Backend) Close() error {
 
 // List returns the ids of the directories that are named as volumes are.
 func (b *Backend) List(context.Context) ([]volume.ID, error) {
-	names, err := b.pool.names()
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]volume.ID, 0, len(names))
-	for _, name := range names {
-		id, ok := parseVolumeName(name)
-		if !ok || b.maker.inPlace() && b.pool.has(name+"/"+deletedName) {
-			continue
+	var ids []volume.ID
+	err := b.pool.each(func(name []byte) {
+		if id, ok := parseVolumeName(name); ok {
+			ids = append(ids, id)
 		}
-		ids = append(ids, id)
+	})
+	if b.maker.inPlace() {
+		ids = slices.DeleteFunc(ids, func(id volume.ID) bool { return b.pool.has(volumeName(id) + "/" + deletedName) })
 	}
-	return ids, nil
+	return ids, err
+}
+
+// Stamp is when the pool's directory last changed. It is not certain on a file system of another machine, whose clock
+// is not ours, nor while a change so recent that the next may bear the same time.
+func (b *Backend) Stamp() (stamp int64, ok bool) {
+	if !b.local || b.cfg.Shared || b.maker.inPlace() {
+		return 0, false
+	}
+	st, err := b.pool.stat(".")
+	changed := time.Unix(st.Ctim.Unix())
+	return changed.UnixNano(), err == nil && time.Since(changed) > time.Second // file systems' clocks tick every few ms
 }
 
 // Load reads a volume that stands in the pool.

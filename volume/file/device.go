@@ -30,16 +30,17 @@ func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.D
 		f.Close() //nolint:errcheck,gosec // nothing was written
 		return nil, fault.FromOS("open the image", err)
 	}
-	d := &device{f: f, id: h.id, readonly: readonly, release: h.share()}
-	d.size.Store(info.Size())
+	d := newDevice(f, "volume "+h.id.String(), readonly, info.Size())
+	d.release = h.share()
 	return d, nil
 }
 
 // device is an open raw image.
 type device struct {
 	f        *os.File
-	id       volume.ID
+	name     string // for messages: "volume <id>"
 	readonly bool
+	pace     pace
 	size     atomic.Int64
 	release  func() // gives up this device's part of the volume's lock
 
@@ -51,6 +52,12 @@ type device struct {
 
 var _ volume.Device = (*device)(nil)
 
+func newDevice(f *os.File, name string, readonly bool, size int64) *device {
+	d := &device{f: f, name: name, readonly: readonly, pace: paceOf(f), release: func() {}}
+	d.size.Store(size)
+	return d
+}
+
 // check refuses what is not wholly in the image. Sums can't overflow: both are checked apart.
 func (d *device) check(off, length int64) error {
 	size := d.size.Load()
@@ -58,14 +65,14 @@ func (d *device) check(off, length int64) error {
 	case d.closed.Load():
 		return os.ErrClosed
 	case off < 0 || length < 0 || length > size || off > size-length:
-		return fault.Errorf(fault.BadRequest, "%d bytes at %d are not within the %d bytes of volume %s", length, off, size, d.id)
+		return fault.Errorf(fault.BadRequest, "%d bytes at %d are not within the %d bytes of %s", length, off, size, d.name)
 	}
 	return nil
 }
 
 func (d *device) checkWrite(off, length int64) error {
 	if d.readonly {
-		return fault.Errorf(fault.VolumeReadOnly, "volume %s is open for reading only", d.id)
+		return fault.Errorf(fault.VolumeReadOnly, "%s is open for reading only", d.name)
 	}
 	return d.check(off, length)
 }
@@ -79,7 +86,7 @@ func (d *device) ReadAt(p []byte, off int64) (int, error) {
 		if n == len(p) {
 			return n, nil
 		}
-		err = fault.Errorf(fault.VolumeDamaged, "the image of volume %s became shorter than it was", d.id)
+		err = fault.Errorf(fault.VolumeDamaged, "the image of %s became shorter than it was", d.name)
 	}
 	return n, fault.FromOS("read", err)
 }
@@ -162,7 +169,7 @@ func (d *device) Grow(size int64) error {
 		return fault.FromOS("look at the image", err)
 	}
 	if size < d.size.Load() || size > info.Size() {
-		return fault.Errorf(fault.InternalError, "volume %s can't grow from %d to %d bytes: its image has %d", d.id, d.size.Load(), size, info.Size())
+		return fault.Errorf(fault.InternalError, "%s can't grow from %d to %d bytes: its image has %d", d.name, d.size.Load(), size, info.Size())
 	}
 	d.size.Store(size)
 	return nil

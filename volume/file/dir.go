@@ -84,15 +84,25 @@ func (d *dir) close() {
 	d.fd.Close()   //nolint:errcheck,gosec // likewise
 }
 
-// names lists the directory.
-func (d *dir) names() ([]string, error) {
+// each calls fn with every name in the directory, only valid in the call.
+func (d *dir) each(fn func(name []byte)) error {
 	f, err := d.root.Open(".")
 	if err != nil {
-		return nil, fault.FromOS("list directory", err)
+		return fault.FromOS("list directory", err)
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
-	names, err := f.Readdirnames(-1)
-	return names, fault.FromOS("list directory", err)
+	err = durable.EachEntry(f, func(name []byte, _ byte) {
+		if string(name) != "." && string(name) != ".." {
+			fn(name)
+		}
+	})
+	return fault.FromOS("list directory", err)
+}
+
+// names lists the directory.
+func (d *dir) names() (names []string, err error) {
+	err = d.each(func(name []byte) { names = append(names, string(name)) })
+	return names, err
 }
 
 // namesIn lists a directory inside, "." for this one. What is not there is empty.
@@ -138,6 +148,19 @@ func (d *dir) stat(name string) (st unix.Stat_t, err error) {
 		err = cerr
 	}
 	return st, err
+}
+
+// isLocal reports whether the directory lies on a file system that only this machine changes.
+func (d *dir) isLocal() (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(d.fd.Fd()), &st); err != nil {
+		return false, fault.New(fault.PoolUnavailable, "look at the pool's file system", err)
+	}
+	switch uint32(st.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return true, nil
+	}
+	return false, nil
 }
 
 // errNotRegular is what opening something else than a regular file fails with.

@@ -40,17 +40,26 @@ func dataName(f volume.Format) string {
 
 // parseVolumeName returns the id in the name of a volume's directory. Other spellings of the id than ours are none,
 // so that two names can't mean one volume.
-func parseVolumeName(name string) (volume.ID, bool) { return parseID(name, volumePrefix, volumeSuffix) }
+func parseVolumeName[T string | []byte](name T) (volume.ID, bool) {
+	return parseID(name, volumePrefix, volumeSuffix)
+}
 
 func parseStageName(name string) (volume.ID, bool) { return parseID(name, stagePrefix, stageSuffix) }
 
-func parseID(name, prefix, suffix string) (volume.ID, bool) {
-	if len(name) != len(prefix)+32+len(suffix) || !strings.HasPrefix(name, prefix) || !strings.HasSuffix(name, suffix) {
+// parseID reads the id between prefix and suffix, where it is written as we write it.
+func parseID[T string | []byte](name T, prefix, suffix string) (id volume.ID, ok bool) {
+	const digits = 32
+	if len(name) != len(prefix)+digits+len(suffix) || string(name[:len(prefix)]) != prefix || string(name[len(prefix)+digits:]) != suffix {
 		return volume.ID{}, false
 	}
-	digits := name[len(prefix) : len(prefix)+32]
-	id, err := volume.ParseID(digits)
-	return id, err == nil && !strings.ContainsAny(digits, "ABCDEF")
+	text := []byte(name[len(prefix) : len(prefix)+digits])
+	for _, c := range text {
+		if 'A' <= c && c <= 'F' {
+			return volume.ID{}, false
+		}
+	}
+	err := id.UnmarshalText(text)
+	return id, err == nil
 }
 
 // parseMarkName returns the purpose in the name of a file that says who is at work: elemento.<purpose>.<operation>.ignore.

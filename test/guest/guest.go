@@ -1,0 +1,134 @@
+package guest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"elstore/test/need"
+)
+
+const (
+	ports    = 3               // scripts that may run at once
+	patience = 3 * time.Minute // for a boot, and for a script
+)
+
+// Guest is a running machine.
+type Guest struct {
+	name   string
+	qemu   *exec.Cmd
+	exited chan struct{}
+	idle   chan *port // the ports without a script
+
+	mu      sync.Mutex
+	console bytes.Buffer
+}
+
+// Boot starts a machine with an iSCSI initiator of this name. It takes scripts at once, and runs them when it is up.
+// It is ended, as by a power cut, with the test.
+func Boot(t testing.TB, initiator string) *Guest {
+	t.Helper()
+	Need(t)
+	img, err := imageOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "guest-") //nolint:usetesting // t.TempDir's name is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	g := &Guest{name: initiator, exited: make(chan struct{}), idle: make(chan *port, ports)}
+	var listeners []net.Listener
+	args := []string{
+		"-accel", "tcg", "-cpu", "max", "-m", "384", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-kernel", img.kernel, "-initrd", img.initrd,
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check clocksource=hpet guest.initiator=" + initiator,
+		"-serial", "stdio",
+		"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net,romfile=",
+		"-device", "virtio-serial-pci",
+	}
+	for i := range ports {
+		p, err := listen(filepath.Join(dir, "port"+strconv.Itoa(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, p.listener)
+		g.idle <- p
+		args = append(args, "-chardev", fmt.Sprintf("socket,id=port%d,path=%s", i, p.path),
+			"-device", fmt.Sprintf("virtserialport,chardev=port%d", i))
+	}
+	g.qemu = exec.Command("qemu-system-x86_64", args...)
+	g.qemu.Stdout, g.qemu.Stderr = g, g
+	if err := g.start(listeners); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.end)
+	return g
+}
+
+// Need needs what guests are made of.
+func Need(t testing.TB) {
+	t.Helper()
+	need.Program(t, "qemu-system-x86_64", "dpkg-deb", "xz")
+	cache, err := cacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range packages {
+		need.File(t, filepath.Join(cache, "packages", name+"_*.deb"), ".ci/setup test downloads it")
+	}
+}
+
+// start starts QEMU from a thread that lives as long: it dies with the test program, however that ends. Nobody waits
+// for a guest at the listeners whose QEMU has ended.
+func (g *Guest) start(listeners []net.Listener) error {
+	g.qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := g.qemu.Start()
+		started <- err
+		if err == nil {
+			_ = g.qemu.Wait()
+		}
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+		close(g.exited)
+	}()
+	return <-started
+}
+
+// end cuts the power. Scripts that still run fail.
+func (g *Guest) end() {
+	_ = g.qemu.Process.Kill()
+	<-g.exited
+	for range ports {
+		(<-g.idle).close()
+	}
+}
+
+// Write takes in what the console says.
+func (g *Guest) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.console.Write(p)
+}
+
+// Console returns what the kernel and init wrote on the console.
+func (g *Guest) Console() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.console.String()
+}

@@ -1,0 +1,56 @@
+package file
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"elstore/volume"
+	"elstore/volume/fault"
+)
+
+var _ volume.ExtentReader = (*device)(nil)
+
+// NextExtent implements volume.ExtentReader with what the file system knows of holes. Storage that was reserved and never
+// written counts as a hole on file systems that tell it apart. The descriptor's own position, which nothing else uses,
+// moves.
+func (d *device) NextExtent(ctx context.Context, off int64) (length int64, mapped bool, err error) {
+	if ctx.Err() != nil {
+		return 0, false, context.Cause(ctx)
+	}
+	size := d.size.Load()
+	if err := d.check(off, 1); err != nil {
+		return 0, false, err
+	}
+	data, err := d.seek(off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO): // no data from here on
+		return size - off, false, nil
+	case errors.Is(err, unix.EINVAL): // it doesn't know
+		return size - off, true, nil
+	case err != nil:
+		return 0, false, fault.FromOS("look for holes", err)
+	case data > off:
+		return min(data, size) - off, false, nil
+	}
+	hole, err := d.seek(off, unix.SEEK_HOLE)
+	if errors.Is(err, unix.ENXIO) { // what is there was given back since
+		return size - off, false, nil
+	}
+	if err != nil {
+		return 0, false, fault.FromOS("look for holes", err)
+	}
+	if hole <= off { // the same: it became a hole between the two looks
+		hole = off + 512
+	}
+	return min(hole, size) - off, true, nil
+}
+
+func (d *device) seek(off int64, whence int) (at int64, err error) {
+	err = retry(func() error {
+		at, err = unix.Seek(int(d.f.Fd()), off, whence)
+		return err
+	})
+	return at, err
+}

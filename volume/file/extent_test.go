@@ -1,0 +1,68 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"elstore/volume"
+	"elstore/volume/fault"
+)
+
+func TestNextExtent(t *testing.T) {
+	const unit = 64 << 10 // whole blocks everywhere
+	path := filepath.Join(t.TempDir(), "disk.img")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(8 * unit); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := OpenImage(f, "image", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	d := opened.(volume.ExtentReader)
+	for _, off := range []int64{2 * unit, 3 * unit, 6 * unit} {
+		if _, err := opened.WriteAt(make([]byte, unit), off); err != nil { // zeros are data too
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		off, length int64
+		mapped      bool
+	}{
+		{0, 2 * unit, false},
+		{unit + 512, unit - 512, false},
+		{2 * unit, 2 * unit, true},
+		{3*unit + 512, unit - 512, true},
+		{4 * unit, 2 * unit, false},
+		{6 * unit, unit, true},
+		{7 * unit, unit, false},
+		{8*unit - 512, 512, false},
+	} {
+		if length, mapped, err := d.NextExtent(t.Context(), tt.off); err != nil || length != tt.length || mapped != tt.mapped {
+			t.Errorf("at %d: %d bytes, mapped %t, %v; want %d, %t", tt.off, length, mapped, err, tt.length, tt.mapped)
+		}
+	}
+	if err := opened.Discard(2*unit, unit); err != nil {
+		t.Fatal(err)
+	}
+	if length, mapped, err := d.NextExtent(t.Context(), 0); err != nil || length != 3*unit || mapped {
+		t.Errorf("after a discard: %d bytes, mapped %t, %v", length, mapped, err)
+	}
+	for _, off := range []int64{-1, 8 * unit} {
+		if _, _, err := d.NextExtent(t.Context(), off); !fault.Is(err, fault.BadRequest) {
+			t.Errorf("at %d: %v", off, err)
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := d.NextExtent(gone, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("for who is gone: %v", err)
+	}
+}
