@@ -16,7 +16,7 @@ func (s *session) settle(t *task) {
 		s.runOrQueue(t)
 		return
 	case !t.admitted:
-		if !t.noUnit && !s.nexus.Unit().Admit(s.nexus, &t.cmd) {
+		if !t.noUnit && s.mayJudge(t) && !s.nexus.Unit().Admit(s.nexus, &t.cmd) {
 			t.take()
 			s.finish(t)
 			return
@@ -38,6 +38,20 @@ func (s *session) settle(t *task) {
 		return
 	}
 	s.enqueue(t)
+}
+
+// mayJudge reports whether a task can be refused before its data is asked for. Where a gate is shut that is left for later: to open
+// it may move reservations.
+func (s *session) mayJudge(t *task) bool {
+	gate := s.attachment.cfg.Gate
+	if gate == nil || !t.plan.Changes {
+		return true
+	}
+	if !gate.Try() {
+		return false
+	}
+	gate.Leave()
+	return true
 }
 
 // needsGrant reports whether a task has to wait its turn for memory. One that has its own must never do that: it
