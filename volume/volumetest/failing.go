@@ -47,16 +47,16 @@ func (f *failing) Stat(id volume.ID, m volume.Meta) (volume.Stat, error) {
 	return f.Backend.Stat(id, m)
 }
 
-func (f *failing) Base(sum []byte) (volume.Image, bool) {
-	img, ok := f.Backend.Base(sum)
-	return f.named(img), ok
-}
-
 func (f *failing) Directory(id volume.ID) (*os.Root, error) {
 	if err := f.step("Directory"); err != nil {
 		return nil, err
 	}
 	return f.Backend.Directory(id)
+}
+
+func (f *failing) Base(sum []byte) (volume.Image, bool) {
+	img, ok := f.Backend.Base(sum)
+	return f.named(img), ok
 }
 
 func (f *failing) Lock(ctx context.Context, id volume.ID, op volume.Operation) (volume.Held, error) {
