@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +69,7 @@ type Server struct {
 	Portal string // of iSCSI, host:port
 }
 
-// Start starts a server on root, on ports of its own, and waits until it is ready. It is ended with the test.
+// Start starts a server on root, on ports of its own unless args say which, and waits until it is ready. It is ended with the test.
 func Start(t testing.TB, root string, args ...string) *Server {
 	t.Helper()
 	s := Launch(t, root, args...)
@@ -81,7 +82,10 @@ func Start(t testing.TB, root string, args ...string) *Server {
 // Launch starts a server and does not wait.
 func Launch(t testing.TB, root string, args ...string) *Server {
 	t.Helper()
-	return &Server{process: launch(t, append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0"}, args...))}
+	if !slices.Contains(args, "--iscsi-listen") {
+		args = append([]string{"--iscsi-listen", "127.0.0.1:0"}, args...)
+	}
+	return &Server{process: launch(t, append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0"}, args...))}
 }
 
 // Ready waits until the server has written its ready file.
