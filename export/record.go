@@ -58,10 +58,13 @@ func (b *Book) Get(id volume.ID) (Record, bool) {
 	return b.Attachments[i], true
 }
 
-// Add gives r an id, an epoch, a time and a port, and enters it.
+// Add gives r an epoch, a time, a port, and an id if it has none, and enters it.
 func (b *Book) Add(r Record) Record {
 	b.Epoch++
-	r.ID, r.Epoch, r.Since, r.Port = volume.NewID(), b.Epoch, time.Now().UTC().Round(0), b.port(r.Client)
+	if r.ID.IsZero() {
+		r.ID = volume.NewID()
+	}
+	r.Epoch, r.Since, r.Port = b.Epoch, time.Now().UTC().Round(0), b.port(r.Client)
 	b.Attachments = append(slices.Clone(b.Attachments), r)
 	return r
 }
@@ -174,7 +177,7 @@ func parseBook(data []byte) (Book, error) {
 			return Book{}, fmt.Errorf("attachment %d lacks its id, client, kind or port", i)
 		case ids[r.ID], taken && other != r.Client:
 			return Book{}, fmt.Errorf("attachment %d has the id or port of another", i)
-		case r.Epoch < 1 || r.Epoch > in.Epoch:
+		case r.Epoch < 1 || r.Epoch > in.Epoch || in.Epoch >= 1<<62:
 			return Book{}, fmt.Errorf("attachment %d has an epoch that never was", i)
 		case !r.Rates.valid():
 			return Book{}, fmt.Errorf("attachment %d has rates below 0", i)

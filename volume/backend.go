@@ -43,6 +43,8 @@ type Backend interface {
 	Directory(id ID) (*os.Root, error)
 	// Caps says what the storage can do.
 	Caps() Caps
+	// Base names the base image with that SHA-256, for Stage.Fill; ok is false where the pool has none.
+	Base(sum []byte) (img Image, ok bool)
 	// BaseBytes returns the bytes of all base images that the pool keeps now.
 	BaseBytes() int64
 	// Close frees what the Backend holds. No method may run or be called then.
@@ -103,8 +105,10 @@ type Stage interface {
 	// Incoming makes an empty file beside the volume for data that arrives, gone with the stage. At most one.
 	Incoming() (*os.File, error)
 	// Fill makes the image, with m.Size bytes. A source that is smaller is followed by zeros; one that is larger
-	// is refused. It returns m with what only the backend knows (Size, Base).
+	// is refused. It returns m with what only the backend knows (Size, Base). Only an ISO image may have no bytes: its content is yet to come.
 	Fill(ctx context.Context, m Meta, c Content) (Meta, error)
+	// WriteFile puts a small file beside the image; see CheckBeside.
+	WriteFile(name string, data []byte) error
 	// Commit writes the meta.json and puts the volume in its place: from then on it is there.
 	Commit(ctx context.Context, m Meta) error
 	// Discard removes what was made. After Commit succeeded it does nothing, so that it can be deferred.
@@ -134,6 +138,14 @@ type Held interface {
 	Received() (int64, error)
 	// DropIncoming removes the file of Incoming.
 	DropIncoming() error
+	// Files lists the files beside the image, by their names in order; see CheckBeside.
+	Files() ([]string, error)
+	// ReadFile reads a file beside the image. os.ErrNotExist is in the error's chain if it is not there.
+	ReadFile(name string) ([]byte, error)
+	// WriteFile replaces a file beside the image, or makes it.
+	WriteFile(name string, data []byte) error
+	// RemoveFile removes a file beside the image, which may be absent.
+	RemoveFile(name string) error
 	// Image names the image, for reading while the lock is held.
 	Image(m Meta) Image
 	// Snapshot makes a copy that shares blocks with the image and lives until release is called; the lock need not

@@ -48,7 +48,10 @@ func (s *Service) Clone(ctx context.Context, id ID, r CloneRequest, p Progress) 
 		if err := clonable(&now, r); err != nil {
 			return err
 		}
-		n.Meta = cloneMeta(h.found.Meta, r)
+		n.Meta, n.ISOType = cloneMeta(h.found.Meta, r), h.found.ISOType
+		if n.Files, err = filesOf(h); err != nil {
+			return err
+		}
 		made, err = s.cloneHeld(ctx, h, n, p)
 		return err
 	})
@@ -71,6 +74,21 @@ func cloneMeta(m Meta, r CloneRequest) Meta {
 	set(&m.Private, r.Private)
 	set(&m.Alg, r.Alg)
 	return m
+}
+
+// filesOf reads what lies beside a volume's image.
+func filesOf(h *handle) (map[string][]byte, error) {
+	names, err := h.Files()
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string][]byte, len(names))
+	for _, name := range names {
+		if files[name], err = h.ReadFile(name); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 func (s *Service) cloneHeld(ctx context.Context, h *handle, n NewVolume, p Progress) (Volume, error) {

@@ -3,6 +3,8 @@ package volume
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"elstore/volume/fault"
 )
@@ -13,6 +15,9 @@ type NewVolume struct {
 	Meta     Meta   // Size is the virtual size in bytes; 0 only where content from outside has one
 	Pool     string // "" for the best one
 	Prealloc Prealloc
+
+	ISOType string            // of an ISO volume, as its isoinfo.json says
+	Files   map[string][]byte // what lies beside the image; an ISO volume has at least one; see CheckBeside
 }
 
 // metadataRoom is what a new volume writes beside its data, in bytes: directory, meta.json, a qcow2's first tables.
@@ -27,10 +32,18 @@ func (n *NewVolume) Check() error {
 	switch {
 	case m.Bootable && m.Shareable:
 		return fault.Errorf(fault.BadRequest, "bootable and shareable exclude each other")
-	case m.Format == ISO:
+	case m.Format == ISO && (len(n.Files) == 0 || !m.ReadOnly):
 		return fault.Errorf(fault.VolumeFormatNotAllowed, "format iso is made by /iso/create; here use raw, qcow2 or rbd")
 	case m.Size < 0 || m.Size > MaxSize || m.Size%SectorSize != 0:
 		return fault.Errorf(fault.BadRequest, "size %d is not a multiple of %d bytes from %d to %d", m.Size, SectorSize, SectorSize, int64(MaxSize))
+	}
+	for name, data := range n.Files {
+		if err := CheckBeside(name); err != nil {
+			return err
+		}
+		if len(data) > MaxBeside {
+			return fault.Errorf(fault.BodyTooLarge, "%s has %d bytes; allowed are %d", name, len(data), MaxBeside)
+		}
 	}
 	return checkExtra(m.Extra)
 }
@@ -46,9 +59,9 @@ func (n *NewVolume) want() Want {
 	return w
 }
 
-// Create makes an empty volume.
+// Create makes an empty volume. An ISO volume may have a size of 0: then its content is yet to come.
 func (s *Service) Create(ctx context.Context, n NewVolume, p Progress) (Volume, error) {
-	if n.Meta.Size == 0 {
+	if n.Meta.Size == 0 && n.Meta.Format != ISO {
 		return Volume{}, fault.Errorf(fault.BadRequest, "size 0 is not allowed: a volume has at least %d bytes", SectorSize)
 	}
 	if err := n.Check(); err != nil {
@@ -79,6 +92,8 @@ type making struct {
 	stage Stage
 	rooms []Reservation // what it takes: the first is for the volume, others for bytes that the content turned out to need
 	bytes []int64       // of each, what counts once the volume is there
+
+	isoType string
 }
 
 // filler makes a new volume's content in its stage.
@@ -140,8 +155,16 @@ func (s *Service) stage(ctx context.Context, mk *making, n *NewVolume, fill fill
 	if mk.stage, err = mk.at.backend.Stage(ctx, n.ID); err != nil {
 		return Meta{}, s.unwell(mk.at, err)
 	}
-	m, err = fill(ctx, mk)
-	return m, s.unwell(mk.at, err)
+	if m, err = fill(ctx, mk); err != nil {
+		return m, s.unwell(mk.at, err)
+	}
+	mk.isoType = n.ISOType
+	for _, name := range slices.Sorted(maps.Keys(n.Files)) {
+		if err := mk.stage.WriteFile(name, n.Files[name]); err != nil {
+			return m, s.unwell(mk.at, err)
+		}
+	}
+	return m, nil
 }
 
 // discard removes what was made, and gives back its room, unless it was committed.
@@ -166,7 +189,7 @@ func (s *Service) commit(ctx context.Context, id ID, mk *making, m Meta) error {
 	for i, r := range mk.rooms {
 		r.Keep(1-min(i, 1), mk.bytes[i])
 	}
-	f := Found{ID: id, Meta: m, Changed: now()}
+	f := Found{ID: id, Meta: m, ISOType: mk.isoType, Changed: now()}
 	s.mu.Lock()
 	s.index.put(&entry{id: id, pool: mk.at}, f)
 	s.mu.Unlock()

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,13 @@ type Inspector interface {
 	Inspect(ctx context.Context, f *os.File, format string) (Image, error)
 }
 
+// ISOInspector looks at what is to be the content of an ISO volume. iso.Inspector satisfies it through cmd.
+type ISOInspector interface {
+	// InspectISO tells the size of the image in f, or refuses it with ImageRefused. info is the volume's isoinfo.json; it
+	// is returned with what the image tells and nobody has said.
+	InspectISO(ctx context.Context, f *os.File, info []byte) (img Image, completed []byte, err error)
+}
+
 // Source is where an image from outside comes from: exactly one of Path, URL and Body.
 type Source struct {
 	Path string    // a file under one of Config.ImportDirs
@@ -33,6 +41,7 @@ type Source struct {
 	Length   int64     // of Body in bytes, -1 where it is not known
 	Format   string    // QEMU's name of the image's format, "" to find out
 	Checksum *Checksum // what the source's bytes must sum up to, or nil
+	Cached   bool      // take a base image of the pool with Checksum's SHA-256 in its place, if there is one
 	Overlay  bool      // keep the image as an immutable base of the pool and make the volume an overlay of it
 }
 
@@ -42,7 +51,7 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 	if err := n.Check(); err != nil {
 		return Volume{}, err
 	}
-	if s.cfg.Inspect == nil {
+	if s.cfg.Inspect == nil || n.Meta.Format == ISO && s.cfg.ISO == nil {
 		return Volume{}, fault.Errorf(fault.ImageToolMissing, "this server can't import images")
 	}
 	if src.Overlay && n.Meta.Format != QCOW2 {
@@ -59,6 +68,18 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 	// Only the arrival is known yet; what the image itself needs is reserved when it has been seen.
 	w := Want{Pool: n.Pool, Volumes: 1, Size: n.Meta.Size, Bytes: n.Meta.Size, Write: max(data.length, 0) + metadataRoom, Format: n.Meta.Format}
 	return s.make(ctx, &n, w, func(ctx context.Context, mk *making) (Meta, error) {
+		if base, ok := cached(mk.at.backend, src); ok {
+			rooms := len(mk.rooms)
+			m, err := s.adopt(ctx, mk, n, base, src.Overlay, p)
+			if err == nil || ctx.Err() != nil {
+				return m, err
+			}
+			// It went at this moment, or doesn't fit, which the image itself will tell.
+			for _, r := range mk.rooms[rooms:] {
+				r.Release()
+			}
+			mk.rooms, mk.bytes = mk.rooms[:rooms], mk.bytes[:rooms]
+		}
 		f, err := mk.stage.Incoming()
 		if err != nil {
 			return Meta{}, err
@@ -72,12 +93,36 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 		if err := src.Checksum.verify(ctx, f); err != nil {
 			return Meta{}, err
 		}
-		img, err := s.cfg.Inspect.Inspect(ctx, f, src.Format)
+		img, err := s.inspect(ctx, f, &n, src.Format)
 		if err != nil {
 			return Meta{}, err
 		}
+		img.Owned = true
 		return s.adopt(ctx, mk, n, img, src.Overlay, steps.next())
 	})
+}
+
+// cached returns the base image of a pool that is what src names.
+func cached(b Backend, src Source) (Image, bool) {
+	if !src.Cached || src.Checksum == nil || src.Checksum.Algorithm != "sha256" {
+		return Image{}, false
+	}
+	img, ok := b.Base(src.Checksum.Sum)
+	return img, ok && (src.Format == "" || src.Format == img.Format)
+}
+
+// inspect looks at what has arrived for a new volume.
+func (s *Service) inspect(ctx context.Context, f *os.File, n *NewVolume, format string) (img Image, err error) {
+	if n.Meta.Format != ISO {
+		return s.cfg.Inspect.Inspect(ctx, f, format)
+	}
+	info := n.Files[ISOInfoFile]
+	img, info, err = s.cfg.ISO.InspectISO(ctx, f, info)
+	if err == nil && len(info) > 0 {
+		n.Files = maps.Clone(n.Files)
+		n.Files[ISOInfoFile] = info
+	}
+	return img, err
 }
 
 // roomStep is how much arrives between two looks at the file system's free space, in bytes.
@@ -107,7 +152,6 @@ func (s *Service) arrive(ctx context.Context, at *attached, data arrival, f *os.
 
 // adopt makes a stage's content of an image that has arrived and was found good.
 func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image, overlay bool, p Progress) (Meta, error) {
-	img.Owned = true
 	reserved := n.Meta.Size
 	img.Size = (img.Size + SectorSize - 1) / SectorSize * SectorSize
 	switch {
@@ -119,12 +163,16 @@ func (s *Service) adopt(ctx context.Context, mk *making, n NewVolume, img Image,
 	}
 	bytes := n.Meta.Size - reserved
 	base := int64(0) // of a base image, which counts by itself as soon as it is there
-	if overlay {
+	if overlay && img.Owned {
 		base = img.OnDisk
 	}
 	write := int64(metadataRoom)
-	if moved := img.Format == string(n.Meta.Format) || overlay && img.Format == string(Raw); !moved {
-		write += img.OnDisk // what has the right format already is moved into its place
+	asIs := img.Format == string(n.Meta.Format) || n.Meta.Format == ISO || overlay && img.Format == string(Raw)
+	switch {
+	case img.Owned && asIs: // it is moved into its place
+	case !img.Owned && overlay: // it is a base image, and only named
+	default:
+		write += img.OnDisk
 	}
 	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
 		Pool: mk.at.pool.Name(), Size: n.Meta.Size, Bytes: bytes + base, Write: write, Format: n.Meta.Format,

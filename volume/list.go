@@ -131,6 +131,21 @@ func (s *Service) Damaged() []Volume {
 	return list
 }
 
+// Find returns the volumes of all pools that stand in their place, can be used, and that keep returns true for, in any order. OnDisk and
+// Modified are not set.
+func (s *Service) Find(keep func(*Volume) bool) []Volume {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var list []Volume
+	for _, e := range s.index.all {
+		v := s.record(e)
+		if v.Available && v.Problem == nil && v.Trashed.IsZero() && keep(&v) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
 // record makes a Volume of an entry. The caller holds mu.
 func (s *Service) record(e *entry) Volume {
 	v := Volume{

@@ -52,6 +52,9 @@ func (t *Turn) Open(ctx context.Context, c Claim) (*Opened, error) {
 	if h.found.Meta.ReadOnly && !c.ReadOnly {
 		return nil, fault.Errorf(fault.VolumeReadOnly, "volume %s is read-only", h.found.ID)
 	}
+	if h.found.Meta.Size == 0 {
+		return nil, fault.Errorf(fault.VolumeNotExportable, "volume %s has no content yet", h.found.ID)
+	}
 	old, err := s.admit(h, &c)
 	if err != nil {
 		return nil, err

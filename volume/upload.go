@@ -2,7 +2,9 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 
 	"elstore/volume/fault"
@@ -31,10 +33,10 @@ func (s *Service) Upload(ctx context.Context, id ID, by Who, part Part, p Progre
 		return 0, false, err
 	}
 	err = s.operate(ctx, id, by, Operation{Purpose: "upload"}, func(ctx context.Context, h *handle) error {
-		if err := s.uploadable(h); err != nil {
+		if err := s.uploadable(ctx, h); err != nil {
 			return err
 		}
-		if part.Format == string(Raw) || part.Format == "" {
+		if h.found.Meta.Format != ISO && (part.Format == string(Raw) || part.Format == "") {
 			part.Format = string(Raw)
 			if end := max(part.Total, part.Offset+part.Length); end > h.found.Meta.Size {
 				return fault.Errorf(fault.UploadInvalidRange, "the image has %d bytes and volume %s only %d", end, id, h.found.Meta.Size)
@@ -66,14 +68,39 @@ func (s *Service) Upload(ctx context.Context, id ID, by Who, part Part, p Progre
 }
 
 // uploadable refuses volumes whose content can't be replaced.
-func (s *Service) uploadable(h *handle) error {
+func (s *Service) uploadable(ctx context.Context, h *handle) error {
 	if err := h.usable(); err != nil {
 		return err
 	}
-	if h.found.Meta.ReadOnly {
+	waits, err := s.waits(ctx, h)
+	if err != nil {
+		return err
+	}
+	if h.found.Meta.ReadOnly && !waits {
 		return fault.Errorf(fault.VolumeReadOnly, "volume %s is read-only; its content can't be replaced", h.found.ID)
 	}
 	return s.unused(h, fault.VolumeInUse, "its content can't be replaced")
+}
+
+// waits reports whether it is an ISO volume whose content is yet to come.
+func (s *Service) waits(ctx context.Context, h *handle) (bool, error) {
+	m := h.found.Meta
+	if m.Format != ISO || m.CloudInit || s.cfg.ISO == nil {
+		return false, nil
+	}
+	if m.Size == 0 {
+		return true, nil
+	}
+	f, err := os.OpenFile(h.Image(m).Path, os.O_RDONLY|openNoFollow, 0)
+	if err != nil {
+		return false, fault.FromOS("open image", err)
+	}
+	defer f.Close()
+	_, _, err = s.cfg.ISO.InspectISO(ctx, f, nil)
+	if fault.Is(err, fault.ImageRefused) {
+		return true, nil
+	}
+	return false, err
 }
 
 // receive appends a piece to what has arrived.
@@ -113,11 +140,14 @@ func receive(ctx context.Context, f *os.File, part Part, p Progress) (int64, err
 // takeOver puts an image that arrived whole in place of the volume's content. One that is not good is dropped.
 func (s *Service) takeOver(ctx context.Context, h *handle, f *os.File, part Part, p Progress) error {
 	err := part.Checksum.verify(ctx, f)
+	m := h.found.Meta
+	if err == nil && m.Format == ISO {
+		return s.takeOverISO(ctx, h, f, p)
+	}
 	var img Image
 	if err == nil {
 		img, err = s.cfg.Inspect.Inspect(ctx, f, part.Format)
 	}
-	m := h.found.Meta
 	if err == nil && img.Size > m.Size {
 		err = fault.Errorf(fault.VolumeDimensionNotUpdatable, "the image has %d bytes and volume %s only %d; resize it first", img.Size, h.found.ID, m.Size)
 	}
@@ -135,6 +165,50 @@ func (s *Service) takeOver(ctx context.Context, h *handle, f *os.File, part Part
 	return s.rewrite(ctx, h, EventReplaced, need, func() (Meta, error) {
 		return h.Replace(ctx, m, Content{From: &img, Alg: m.Alg, Progress: p})
 	})
+}
+
+// takeOverISO makes an image that arrived whole the content of an ISO volume that waits for it.
+func (s *Service) takeOverISO(ctx context.Context, h *handle, f *os.File, p Progress) error {
+	info, err := h.ReadFile(ISOInfoFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	img, completed, err := s.cfg.ISO.InspectISO(ctx, f, info)
+	if err != nil {
+		if fault.KindOf(err) == fault.Invalid {
+			_ = h.DropIncoming() // it will not get better
+		}
+		return err
+	}
+	if len(info) > 0 {
+		if err := h.WriteFile(ISOInfoFile, completed); err != nil {
+			return err
+		}
+	}
+	return s.setImage(ctx, h, img, p)
+}
+
+// setImage makes an image that lies in a file of our own the content of an ISO volume, whatever the size of either.
+func (s *Service) setImage(ctx context.Context, h *handle, img Image, p Progress) error {
+	img.Owned = true
+	m := h.found.Meta
+	m.Size = (img.Size + SectorSize - 1) / SectorSize * SectorSize
+	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{
+		Pool: h.at.pool.Name(), Size: m.Size, Bytes: max(m.Size-h.found.Meta.Size, 0), Write: metadataRoom, Format: ISO,
+	}}, s.emptyOldest)
+	if err != nil {
+		return err
+	}
+	defer rooms[0].Release() // update accounts for it
+	after, err := h.Replace(ctx, m, Content{From: &img, Alg: m.Alg, Progress: p})
+	if err == nil {
+		err = h.SetMeta(ctx, after)
+	}
+	if err != nil {
+		return s.reread(ctx, h, err)
+	}
+	s.update(h, EventReplaced, after)
+	return nil
 }
 
 // Uploaded returns how many bytes of an image have arrived for a volume.

@@ -12,6 +12,8 @@ import (
 	"elstore/api"
 	"elstore/api/client"
 	v1 "elstore/api/v1"
+	"elstore/cloudinit"
+	"elstore/iso"
 	"elstore/test/rig"
 	"elstore/volume"
 )
@@ -30,7 +32,8 @@ func realServer(t *testing.T) *server {
 	s := &server{pool: rig.Pool(t, root, "fast", `{}`)}
 	s.Parts = rig.Assemble(t, root, func(c *volume.Config) { c.LockWait = 10 * time.Second })
 	web := httptest.NewUnstartedServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: v1.New(v1.Config{
-		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Version: "test",
+		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Version: "test", ISO: iso.NewService(s.Volumes),
+		Seeds: cloudinit.NewService(cloudinit.Config{Volumes: s.Volumes, Log: slog.New(slog.DiscardHandler)}),
 	}).Routes()}))
 	s.line = &line{Listener: web.Listener}
 	web.Listener = s.line

@@ -22,6 +22,8 @@ type call struct {
 	method string
 	path   string // below the API's base, escaped
 	body   any    // sent as JSON; nil: no body
+	raw    []byte // sent as it is, in place of body
+	kind   string // the Content-Type of raw
 	key    string // Idempotency-Key, or ""
 	async  bool   // the server may answer 202 with a job
 	long   bool   // the answer may take as long as it takes
@@ -47,7 +49,7 @@ func orKey(key string) string {
 
 // roundTrip sends the call, again where the line breaks, and reads the whole answer.
 func (c *Client) roundTrip(ctx context.Context, cl call) (*answer, error) {
-	var body []byte
+	body := cl.raw
 	if cl.body != nil {
 		var err error
 		if body, err = json.Marshal(cl.body); err != nil {
@@ -103,6 +105,9 @@ func (c *Client) request(ctx context.Context, cl call, body []byte) (*http.Reque
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if cl.kind != "" {
+		req.Header.Set("Content-Type", cl.kind)
 	}
 	if cl.key != "" {
 		req.Header.Set("Idempotency-Key", cl.key)

@@ -5,7 +5,10 @@ import (
 	"net/http"
 
 	"elstore/api/rest"
+	"elstore/cloudinit"
 	"elstore/export"
+	"elstore/iso"
+	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
 )
@@ -30,6 +33,11 @@ type Config struct {
 	Events  *volume.Events
 	Keys    *volume.Keys
 	Exports *export.Service
+	ISO     *iso.Service
+	Seeds   *cloudinit.Service
+
+	Migrations *livemigration.Service
+
 	Version string // of the server, as GET /version tells it
 }
 
@@ -52,7 +60,7 @@ func (a *API) Routes() []rest.Route {
 		put    = []string{http.MethodPut}
 		del    = []string{http.MethodDelete}
 	)
-	return []rest.Route{
+	return append([]rest.Route{
 		{Methods: post, Path: "/create", Handler: changes(a, a.create)},
 		{Methods: post, Path: "/create/multiple", Handler: changes(a, a.createMany)},
 		{Methods: post, Path: "/create/url", Handler: changes(a, a.createURL)},
@@ -87,6 +95,20 @@ func (a *API) Routes() []rest.Route {
 		{Methods: put, Path: "/volumes/{vid}/data", Handler: a.upload},
 		{Methods: del, Path: "/volumes/{vid}/data", Handler: a.dropUpload},
 
+		{Methods: post, Path: "/iso/create", Handler: changes(a, a.createISO)},
+		{Methods: post, Path: "/iso/create/url", Handler: changes(a, a.createISOURL)},
+		{Methods: post, Path: "/iso/create/upload", Handler: a.createISOUpload},
+		{Methods: get, Path: "/iso/{vid}/files", Handler: a.isoFiles},
+		{Methods: get, Path: "/iso/{vid}/files/{path...}", Handler: a.isoFiles},
+
+		{Methods: post, Path: "/cloudinit/create", Handler: changes(a, a.createMachine)},
+		{Methods: post, Path: "/cloudinit/metadata/{json...}", Handler: a.addSeedFile},
+		{Methods: post, Path: "/cloudinit/render", Handler: changes(a, a.renderSeed)},
+		{Methods: get, Path: "/cloudinit/{vid}", Handler: a.seed},
+		{Methods: get, Path: "/cloudinit/{vid}/files/{name}", Handler: a.seedFile},
+		{Methods: put, Path: "/cloudinit/{vid}/files/{name}", Handler: a.putSeedFile},
+		{Methods: del, Path: "/cloudinit/{vid}/files/{name}", Handler: a.deleteSeedFile},
+
 		{Methods: get, Path: "/pools", Handler: a.pools},
 		{Methods: get, Path: "/pools/{name}", Handler: a.pool},
 		{Methods: post, Path: "/pools/refresh", Handler: changes(a, a.refresh)},
@@ -102,5 +124,5 @@ func (a *API) Routes() []rest.Route {
 		{Methods: get, Path: "/version", Handler: a.version},
 		{Methods: get, Path: "/openapi.json", Handler: openapiJSON},
 		{Methods: get, Path: "/openapi.yaml", Handler: openapiYAML},
-	}
+	}, a.migrationRoutes()...)
 }

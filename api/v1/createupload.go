@@ -1,7 +1,6 @@
 package v1
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -31,7 +30,7 @@ func (a *API) createUpload(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key.standsFor([]byte(fields.Encode()), document)
-	req, err := decodeForm(fields, document)
+	req, err := decodeForm(r, fields, document)
 	if err != nil {
 		return err
 	}
@@ -98,16 +97,8 @@ func badForm(err error) error {
 }
 
 // decodeForm reads the request from the form's JSON or from its fields.
-func decodeForm(fields url.Values, document []byte) (importRequest, error) {
-	r := &http.Request{Method: http.MethodPost, URL: &url.URL{RawQuery: fields.Encode()}, Body: io.NopCloser(bytes.NewReader(document))}
-	decode := rest.DecodeQuery[uploadRequest]
-	if document != nil {
-		decode = rest.Decode[uploadRequest]
-		if len(fields) > 0 {
-			return importRequest{}, fault.Errorf(fault.BadRequest, "the form has both JSON and fields of their own; give one of them")
-		}
-	}
-	req, err := decode(r)
+func decodeForm(r *http.Request, fields url.Values, document []byte) (importRequest, error) {
+	req, err := decodeFormAs[uploadRequest](r, fields, document)
 	return importRequest{newRequest: req.newRequest, source: source{Checksum: req.Checksum, SourceFormat: req.SourceFormat}}, err
 }
 

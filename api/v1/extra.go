@@ -32,6 +32,7 @@ var recordKeys = keysOf(reflect.TypeFor[record]())
 // reserved are more names that mean something in requests and answers, and so can't be attributes of a volume.
 var reserved = []string{
 	"vid", "volume_id", "img_format", "base", "client_uid", "newCreatorID", "error", "code", "index", "request_id", "has",
+	"isotype", "os_family", "os_flavour", "os_version", "tool_scope", "tool_version", "expectedFiles", "seed", "dry_run",
 	"size_bytes", "preallocation", "url", "path", "checksum", "source_format", "shrink", "purge", "limit", "after",
 }
 

@@ -2,6 +2,7 @@ package v1_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -10,22 +11,22 @@ import (
 	"testing"
 
 	"elstore/api"
-	v1 "elstore/api/v1"
 )
 
 // FuzzRequests sends anything to every route: nothing is answered with 500, every refusal is JSON with a code, and
 // every answer is as the document says.
 func FuzzRequests(f *testing.F) {
 	s := newServer(f, `{"max-volumes": 20, "max-volume-size": "1M", "max-total-size": "10M"}`)
-	routes := v1.New(v1.Config{Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports}).Routes()
+	routes := s.routes()
 	handler := api.New(api.Config{Routes: routes, Log: slog.New(slog.DiscardHandler)})
 	id := s.create("target", 0.0001)
+	document := base64.RawURLEncoding.EncodeToString([]byte(`{"creatorID": "` + alice + `", "name": "n", "expectedFiles": 2}`))
 	bodies := []string{
 		``, `{}`, `[]`, `null`, newVolume("size", "0.0001"), newVolume("size", `"1e-4", "format": "qcow2", "read_iops": 1e3, "x": {"y": [null]}`),
 		"[" + newVolume("size", "0.0001") + "]", `{"client_uid": "` + alice + `", "limit": 1, "name": "target", "x": 1}`,
 		`{"volume_id": "` + id + `", "creatorID": "` + alice + `", "name": "c", "purge": false}`,
 		`{"vid": "` + id + `", "creatorID": "` + alice + `", "name": "n", "bus": "ide", "note": null, "size": 0.0002, "format": "raw", "newCreatorID": "` + alice + `"}`,
-		`{"size": 1, "pool": "pool"}`, newVolume("url", `"http://127.0.0.1/"`), newVolume("path", `"/etc/passwd", "overlay": true`),
+		`{"size": 1, "pool": "pool"}`, `{"volume_ids": ["` + id + `"], "client_uid": "` + alice + `", "destination": {"client_uid": "` + bob + `"}, "owner": "source"}`, newVolume("url", `"http://127.0.0.1/"`), newVolume("path", `"/etc/passwd", "overlay": true`),
 		"--b\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n" + newVolume("size", "0.0001") + "\r\n--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nxxxx\r\n--b--\r\n",
 	}
 	for i := range routes {
@@ -38,7 +39,7 @@ func FuzzRequests(f *testing.F) {
 	cancel()
 	f.Fuzz(func(t *testing.T, n uint8, body, query, contentRange string, later bool) {
 		route := routes[int(n)%len(routes)]
-		path := strings.NewReplacer("{vid}", id, "{id}", "nojob", "{name}", "pool").Replace(route.Path)
+		path := strings.NewReplacer("{vid}", id, "{id}", "nojob", "{name}", "pool", "{path...}", "a/b", "{json...}", document).Replace(route.Path)
 		for _, method := range route.Methods {
 			r := httptest.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
 			if strings.Contains(route.Path, "events") || strings.HasSuffix(route.Path, "stream") {
@@ -52,7 +53,7 @@ func FuzzRequests(f *testing.F) {
 				r.Header.Set("Content-Range", contentRange)
 				r.Header.Set("Range", contentRange)
 			}
-			if route.Path == "/create/upload" {
+			if strings.HasSuffix(route.Path, "/create/upload") || strings.HasPrefix(route.Path, "/cloudinit/metadata/") {
 				r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
 			}
 			rec := httptest.NewRecorder()

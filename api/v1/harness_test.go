@@ -24,8 +24,12 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"elstore/api"
+	"elstore/api/rest"
 	v1 "elstore/api/v1"
+	"elstore/cloudinit"
 	"elstore/export"
+	"elstore/iso"
+	"elstore/livemigration"
 	"elstore/test/exports"
 	"elstore/test/rig"
 	"elstore/volume"
@@ -64,6 +68,8 @@ type server struct {
 	http *httptest.Server
 
 	exports *export.Service
+
+	migrations *livemigration.Service
 }
 
 // newServer serves a root with one pool named pool. change may alter the Service's configuration.
@@ -73,16 +79,25 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 	s.pool = rig.Pool(t, s.root, "pool", settings)
 	s.Parts = rig.Assemble(t, s.root, func(c *volume.Config) {
 		c.LockWait = time.Second
+		c.Held = func(id volume.ID) error { return s.migrations.Held(id) }
 		for _, fn := range change {
 			fn(c)
 		}
 	})
 	s.exports = exports.Serve(t, s.Parts, "")
-	s.http = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: v1.New(v1.Config{
-		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports, Version: "test",
-	}).Routes()}))
+	s.migrations = exports.Migrate(t, s.Parts, s.exports)
+	s.http = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: s.routes()}))
 	t.Cleanup(s.http.Close)
 	return s
+}
+
+// routes are those of the API over the server's parts.
+func (s *server) routes() []rest.Route {
+	return v1.New(v1.Config{
+		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports, Migrations: s.migrations, Version: "test",
+		ISO:   iso.NewService(s.Volumes),
+		Seeds: cloudinit.NewService(cloudinit.Config{Volumes: s.Volumes, Log: slog.New(slog.DiscardHandler), Fetch: newFetcher(s.t)}),
+	}).Routes()
 }
 
 // answer is what came back.
@@ -230,6 +245,11 @@ func placed(req *http.Request, sent []byte) (*openapi3filter.RequestValidationIn
 	}
 	copied := req.Clone(context.Background())
 	copied.URL = &url.URL{Path: req.URL.Path, RawPath: req.URL.RawPath, RawQuery: req.URL.RawQuery}
+	for _, open := range []string{"/files/", "/cloudinit/metadata/"} { // what follows may hold slashes, which the document can't say
+		if before, rest, ok := strings.Cut(copied.URL.EscapedPath(), open); ok {
+			copied.URL.Path, copied.URL.RawPath = before+open+strings.NewReplacer("/", "-", "%", "-").Replace(rest), ""
+		}
+	}
 	copied.Body = io.NopCloser(bytes.NewReader(sent))
 	if len(sent) == 0 {
 		copied.Body = nil

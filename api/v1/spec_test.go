@@ -33,7 +33,7 @@ func TestDocumentAndRoutesAgree(t *testing.T) {
 	served := map[string]bool{}
 	for _, route := range v1.New(v1.Config{}).Routes() {
 		for _, method := range route.Methods {
-			name := method + " " + route.Path
+			name := method + " " + strings.ReplaceAll(route.Path, "...}", "}")
 			if served[name] {
 				t.Errorf("%s is served twice", name)
 			}
@@ -108,7 +108,7 @@ func TestVersion(t *testing.T) {
 
 func TestWhatComesLaterIsNotThere(t *testing.T) {
 	s := newServer(t, `{}`)
-	for _, path := range []string{"/iso/create", "/cloudinit/create", "/ceph/create", "/livemigration/prepare", "/pools/refresh/all"} {
+	for _, path := range []string{"/ceph/create", "/pools/refresh/all"} {
 		resp, err := http.Post(s.http.URL+base+path, "", strings.NewReader(`{}`))
 		if err != nil {
 			t.Fatal(err)

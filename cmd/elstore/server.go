@@ -15,8 +15,11 @@ import (
 
 	"elstore/api"
 	v1 "elstore/api/v1"
+	"elstore/cloudinit"
 	"elstore/export"
 	"elstore/export/iscsi"
+	"elstore/iso"
+	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -40,10 +43,13 @@ type server struct {
 	jobs      *volume.Jobs
 	keys      *volume.Keys
 	volumes   *volume.Service
+	seeds     *cloudinit.Service
 	pools     *pool.Set
 	portals   []net.Listener // of iSCSI
 	target    *iscsi.Server
 	exports   *export.Service
+
+	migrations *livemigration.Service
 
 	mu       sync.Mutex
 	backends map[string]*file.Backend // by the name of the pool
@@ -94,13 +100,18 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		return nil, err
 	}
 	s.volumes, err = volume.New(volume.Config{
-		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool},
-		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait,
+		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool}, ISO: iso.Inspector{},
+		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait, Held: s.held,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s, s.newExports(o)
+	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
+	if err := s.newExports(o); err != nil {
+		return nil, err
+	}
+	s.migrations, err = livemigration.New(livemigration.Config{Exports: s.exports, Events: s.events, Log: log, State: s.state.root})
+	return s, err
 }
 
 // run recovers the pools, opens the API, and serves until ctx ends; then it lets work that runs end for a while.
@@ -119,10 +130,15 @@ func (s *server) run(ctx context.Context, o options) error {
 		return err
 	}
 	s.exports.Restore(ctx)
+	s.migrations.Restore(ctx)
+	if err := s.seeds.Recover(ctx); err != nil {
+		return err
+	}
 	handler := api.New(api.Config{
 		Log: s.log,
 		Routes: v1.New(v1.Config{
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
+			ISO: iso.NewService(s.volumes), Seeds: s.seeds, Migrations: s.migrations,
 		}).Routes(),
 	})
 	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
@@ -135,9 +151,10 @@ func (s *server) run(ctx context.Context, o options) error {
 	wg.Go(func() { s.volumes.Run(work, sweepInterval) })
 	wg.Go(func() { s.sweepKeys(work) })
 	wg.Go(func() { s.exports.Run(work) })
+	wg.Go(func() { s.migrations.Run(work) })
 	failed := make(chan error, len(s.listeners)+len(s.portals))
 	for _, l := range s.portals {
-		wg.Go(func() { failed <- s.target.Serve(l) })
+		wg.Go(func() { failed <- s.target.Serve(l) }) //nolint:contextcheck // sessions end with Shutdown, not with ctx
 	}
 	for _, l := range s.listeners {
 		wg.Go(func() { failed <- web.Serve(l) })
@@ -166,6 +183,9 @@ func (s *server) run(ctx context.Context, o options) error {
 	// Then the machines: they are asked to log out, and find their volumes again when a server is back.
 	return errors.Join(err, s.exports.Close(grace))
 }
+
+// held refuses to change volumes that migrate. Nothing is changed before there are migrations.
+func (s *server) held(id volume.ID) error { return s.migrations.Held(id) }
 
 func addressesOf(listeners []net.Listener) []string {
 	addresses := make([]string, len(listeners))

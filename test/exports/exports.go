@@ -11,6 +11,7 @@ import (
 	"elstore/export"
 	"elstore/export/iscsi"
 	"elstore/export/lun"
+	"elstore/livemigration"
 	"elstore/test/rig"
 	"elstore/volume"
 )
@@ -20,7 +21,7 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 	t.Helper()
 	target, err := iscsi.New(iscsi.Config{})
 	must(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it doesn't wait
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	kind, err := lun.New(lun.Config{Server: target, Portals: []string{l.Addr().String()}})
 	must(t, err)
@@ -41,6 +42,14 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 		}
 	})
 	return s
+}
+
+// Migrate keeps the live migrations of what s exports.
+func Migrate(t testing.TB, p *rig.Parts, s *export.Service) *livemigration.Service {
+	t.Helper()
+	m, err := livemigration.New(livemigration.Config{Exports: s, Events: p.Events, Log: slog.New(slog.DiscardHandler), State: p.State})
+	must(t, err)
+	return m
 }
 
 func must(t testing.TB, err error) {

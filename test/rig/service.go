@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 
+	"elstore/iso"
 	"elstore/pool"
 	"elstore/volume"
 	"elstore/volume/file"
@@ -50,7 +51,7 @@ func Assemble(t testing.TB, root string, change func(*volume.Config)) *Parts {
 		Detach: func(at *pool.Pool) { p.Volumes.RemovePool(at.Name()) },
 	})
 	must(t, err)
-	cfg := volume.Config{Pools: p.Pools, Events: p.Events, Log: log, State: state, Inspect: qemu.Inspector{Tool: tool}}
+	cfg := volume.Config{Pools: p.Pools, Events: p.Events, Log: log, State: state, Inspect: qemu.Inspector{Tool: tool}, ISO: iso.Inspector{}}
 	if change != nil {
 		change(&cfg)
 	}

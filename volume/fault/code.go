@@ -6,24 +6,29 @@ type Code string
 
 // The codes that clients of the source system know.
 const (
-	VolumeNotFound                      Code = "VolumeNotFound"
-	VolumeAlreadyExported               Code = "VolumeAlreadyExported"
-	VolumeNotExportable                 Code = "VolumeNotExportable"
-	VolumeBusNotAllowed                 Code = "VolumeBusNotAllowed"
-	VolumeFormatNotAllowed              Code = "VolumeFormatNotAllowed"
-	VolumeCloningAlgNotAllowed          Code = "VolumeCloningAlgNotAllowed"
-	VolumeMetadataNotUpdatable          Code = "VolumeMetadataNotUpdatable"
-	VolumeImpossibleFormatMetaUpdate    Code = "VolumeImpossibleFormatMetaUpdate"
-	VolumeImpossibleCreatorIDMetaUpdate Code = "VolumeImpossibleCreatorIDMetaUpdate"
-	VolumeImpossibleCloudinitMetaUpdate Code = "VolumeImpossibleCloudinitMetaUpdate"
-	VolumeDimensionNotUpdatable         Code = "VolumeDimensionNotUpdatable"
-	VolumeDimensionNotShrinkable        Code = "VolumeDimensionNotShrinkable"
-	VolumeNotAllocable                  Code = "VolumeNotAllocable"
-	VolumeCannotBeCreated               Code = "VolumeCannotBeCreated"
-	VolumeAvailablePathNotFound         Code = "VolumeAvailablePathNotFound"
-	VolumeAlreadyLocked                 Code = "VolumeAlredyLocked" // spelt so by the source system
-	VolumeCannotBeDeleted               Code = "VolumeCannotBeDeleted"
-	UnsupportedFormat                   Code = "UnsupportedFormat"
+	VolumeNotFound                        Code = "VolumeNotFound"
+	VolumeAlreadyExported                 Code = "VolumeAlreadyExported"
+	VolumeNotExportable                   Code = "VolumeNotExportable"
+	VolumeBusNotAllowed                   Code = "VolumeBusNotAllowed"
+	VolumeFormatNotAllowed                Code = "VolumeFormatNotAllowed"
+	VolumeCloningAlgNotAllowed            Code = "VolumeCloningAlgNotAllowed"
+	VolumeMetadataNotUpdatable            Code = "VolumeMetadataNotUpdatable"
+	VolumeImpossibleFormatMetaUpdate      Code = "VolumeImpossibleFormatMetaUpdate"
+	VolumeImpossibleCreatorIDMetaUpdate   Code = "VolumeImpossibleCreatorIDMetaUpdate"
+	VolumeImpossibleCloudinitMetaUpdate   Code = "VolumeImpossibleCloudinitMetaUpdate"
+	VolumeDimensionNotUpdatable           Code = "VolumeDimensionNotUpdatable"
+	VolumeDimensionNotShrinkable          Code = "VolumeDimensionNotShrinkable"
+	VolumeNotAllocable                    Code = "VolumeNotAllocable"
+	VolumeCannotBeCreated                 Code = "VolumeCannotBeCreated"
+	VolumeAvailablePathNotFound           Code = "VolumeAvailablePathNotFound"
+	VolumeAlreadyLocked                   Code = "VolumeAlredyLocked" // spelt so by the source system
+	VolumeCannotBeDeleted                 Code = "VolumeCannotBeDeleted"
+	CloudInitCreateImageDownloadfailed    Code = "CloudInitCreateImageDownloadfailed" // spelt so by the source system
+	CloudInitMetadataUploadFailed         Code = "CloudInitMetadataUploadFailed"
+	CloudInitIsoCreationFailed            Code = "CloudInitIsoCreationFailed"
+	CloudInitMetafilesNumberExceeded      Code = "CloudInitMetafilesNumberExceeded"
+	CloudInitExpectedFilesTrackerNotFound Code = "CloudInitExpectedFilesTrackerNotFound"
+	UnsupportedFormat                     Code = "UnsupportedFormat"
 )
 
 // Our own codes, where none of theirs fits.
@@ -65,30 +70,38 @@ const (
 	TargetNameTaken      Code = "TargetNameTaken"      // another client and volume have the same export name
 	ExportBusy           Code = "ExportBusy"           // somebody is logged in to the export
 	ExportFencing        Code = "ExportFencing"        // the export ended, and requests that were under way have not yet
+	VolumeNotExported    Code = "VolumeNotExported"    // the volume has no such export
+	MigrationNotFound    Code = "MigrationNotFound"    // no live migration bears this id, or has these volumes
+	MigrationState       Code = "MigrationState"       // the live migration is not in a state for that
 	VolumeMigrating      Code = "VolumeMigrating"      // the volume takes part in a live migration
 )
 
 // kinds joins every code to its kind: the one place that does. A code that is missing here is Internal,
 // and a test sees to it that none is.
 var kinds = map[Code]Kind{
-	VolumeNotFound:                      NotFound,
-	VolumeAlreadyExported:               Conflict,
-	VolumeNotExportable:                 Forbidden,
-	VolumeBusNotAllowed:                 Invalid,
-	VolumeFormatNotAllowed:              Invalid,
-	VolumeCloningAlgNotAllowed:          Invalid,
-	VolumeMetadataNotUpdatable:          Invalid,
-	VolumeImpossibleFormatMetaUpdate:    Invalid,
-	VolumeImpossibleCreatorIDMetaUpdate: Invalid,
-	VolumeImpossibleCloudinitMetaUpdate: Invalid,
-	VolumeDimensionNotUpdatable:         Invalid,
-	VolumeDimensionNotShrinkable:        Invalid,
-	VolumeNotAllocable:                  NoSpace,
-	VolumeCannotBeCreated:               Internal,
-	VolumeAvailablePathNotFound:         NoSpace,
-	VolumeAlreadyLocked:                 Conflict,
-	VolumeCannotBeDeleted:               Conflict,
-	UnsupportedFormat:                   Invalid,
+	VolumeNotFound:                        NotFound,
+	VolumeAlreadyExported:                 Conflict,
+	VolumeNotExportable:                   Forbidden,
+	VolumeBusNotAllowed:                   Invalid,
+	VolumeFormatNotAllowed:                Invalid,
+	VolumeCloningAlgNotAllowed:            Invalid,
+	VolumeMetadataNotUpdatable:            Invalid,
+	VolumeImpossibleFormatMetaUpdate:      Invalid,
+	VolumeImpossibleCreatorIDMetaUpdate:   Invalid,
+	VolumeImpossibleCloudinitMetaUpdate:   Invalid,
+	VolumeDimensionNotUpdatable:           Invalid,
+	VolumeDimensionNotShrinkable:          Invalid,
+	VolumeNotAllocable:                    NoSpace,
+	VolumeCannotBeCreated:                 Internal,
+	VolumeAvailablePathNotFound:           NoSpace,
+	VolumeAlreadyLocked:                   Conflict,
+	VolumeCannotBeDeleted:                 Conflict,
+	CloudInitCreateImageDownloadfailed:    Invalid,
+	CloudInitMetadataUploadFailed:         Invalid,
+	CloudInitIsoCreationFailed:            Internal,
+	CloudInitMetafilesNumberExceeded:      Internal, // as existing clients know it
+	CloudInitExpectedFilesTrackerNotFound: Conflict,
+	UnsupportedFormat:                     Invalid,
 
 	InternalError:        Internal,
 	BadRequest:           Invalid,
@@ -127,5 +140,8 @@ var kinds = map[Code]Kind{
 	TargetNameTaken:      Conflict,
 	ExportBusy:           Conflict,
 	ExportFencing:        Unavailable,
+	VolumeNotExported:    Conflict,
+	MigrationNotFound:    NotFound,
+	MigrationState:       Conflict,
 	VolumeMigrating:      Conflict,
 }

@@ -1,11 +1,13 @@
 package file
 
 import (
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -238,6 +240,37 @@ func (b *Backend) hasBase(name string) bool {
 	}
 	b.bases.add(name, size)
 	return true
+}
+
+// Base names the base image with that SHA-256.
+func (b *Backend) Base(sum []byte) (volume.Image, bool) {
+	for format, ext := range map[string]string{string(qemu.Raw): ".img", string(qemu.QCOW2): ".qcow2"} {
+		name := hex.EncodeToString(sum) + ext
+		if !b.hasBase(name) {
+			continue
+		}
+		d, err := b.pool.sub(baseName)
+		if err != nil {
+			return volume.Image{}, false
+		}
+		defer d.close()
+		img := volume.Image{Path: filepath.Join(d.path, name), Format: format, Pool: b, Size: b.bases.sizeOf(name)}
+		img.OnDisk = img.Size
+		if format == string(qemu.QCOW2) {
+			if img.Size, _, err = lookAtFile(d, name, volume.QCOW2); err != nil {
+				return volume.Image{}, false
+			}
+		}
+		return img, true
+	}
+	return volume.Image{}, false
+}
+
+// isBase returns the name of the pool's own base image that img is.
+func (b *Backend) isBase(img *volume.Image) (name string, ok bool) {
+	dir, name := filepath.Split(img.Path)
+	_, ok = parseBaseName(name)
+	return name, ok && img.Pool == volume.Backend(b) && filepath.Clean(dir) == filepath.Join(b.pool.path, baseName)
 }
 
 func lookAtBase(d *dir, name string) (int64, error) {

@@ -83,7 +83,7 @@ func (u *builder) check() error {
 		return fault.Errorf(fault.UnsupportedFormat, "the pool keeps files: use raw or qcow2, not %s", m.Format)
 	case m.Size < 0 || m.Size > volume.MaxSize:
 		return fault.Errorf(fault.BadRequest, "size %d is not between %d and %d bytes", m.Size, volume.SectorSize, int64(volume.MaxSize))
-	case from == nil && m.Size == 0:
+	case from == nil && m.Size == 0 && m.Format != volume.ISO: // whose content may be yet to come
 		return fault.Errorf(fault.BadRequest, "an empty volume needs a size of at least %d bytes", volume.SectorSize)
 	case from == nil && u.content.Overlay:
 		return fault.Errorf(fault.BadRequest, "an overlay needs an image that it overlays")

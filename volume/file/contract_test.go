@@ -54,7 +54,8 @@ func leftovers(t testing.TB, pool string, inPlace bool) (left []string) {
 			if len(images) != 1 {
 				left = append(left, rel)
 			}
-		case base == "meta.json", base == ".lock", base == "upload.part", strings.HasPrefix(base, "data."):
+		case base == "cloud-init-metadata" && d.IsDir(), len(parts) > 2 && parts[len(parts)-2] == "cloud-init-metadata" && !strings.HasPrefix(base, "."):
+		case base == "meta.json", base == ".lock", base == "isoinfo.json", base == "upload.part", strings.HasPrefix(base, "data."):
 		case base == ".deleted" && (parts[0] == "elemento-bin" || inPlace):
 		default:
 			left = append(left, rel)

@@ -25,6 +25,16 @@ func (u *builder) overlay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if name, ok := u.b.isBase(u.content.From); ok {
+		if err := u.need(name); err != nil {
+			return err
+		}
+		if err := u.create(ctx, volume.PreallocOff, name); err != nil {
+			return err
+		}
+		u.meta.Base = name
+		return nil
+	}
 	if err := u.b.openOwn(baseName); err != nil {
 		return err
 	}

@@ -75,6 +75,12 @@ func changes(t testing.TB) []change {
 		_, err = f.WriteAt(fresh, 0)
 		return err
 	}
+	iso := func(p *pool) {
+		p.t.Helper()
+		if err := p.iso(ctx, subject, of(oldImage)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
 	raw, qcow2 := has(volume.Raw, of(oldImage)), has(volume.QCOW2, of(oldImage))
 
 	return []change{
@@ -122,6 +128,16 @@ func changes(t testing.TB) []change {
 		{name: "drop an upload", either: true, needs: volume.Raw, prepare: then(raw, upload), do: under(func(h volume.Held, _ volume.Meta) error { return h.DropIncoming() })},
 		{name: "replace by an overlay", needs: volume.QCOW2, prepare: qcow2, do: replace(overlay)},
 		{name: "replace an overlay", needs: volume.QCOW2, prepare: has(volume.QCOW2, overlay), do: replace(of(oldImage))},
+		{name: "create with files", needs: volume.ISO, prepare: nothing, do: func(b volume.Backend) error {
+			return done((&pool{Backend: b}).iso(ctx, subject, of(oldImage)))
+		}},
+		{name: "write a file", either: true, needs: volume.ISO, prepare: iso, do: under(func(h volume.Held, _ volume.Meta) error {
+			return h.WriteFile(volume.SeedDir+"another", []byte("another"))
+		})},
+		{name: "replace a file", either: true, needs: volume.ISO, prepare: iso, do: under(func(h volume.Held, _ volume.Meta) error {
+			return h.WriteFile(seedFile, []byte("new"))
+		})},
+		{name: "remove a file", either: true, needs: volume.ISO, prepare: iso, do: under(func(h volume.Held, _ volume.Meta) error { return h.RemoveFile(seedFile) })},
 		{name: "trash", needs: volume.Raw, prepare: raw, do: under(trash)},
 		{name: "restore", needs: volume.Raw, prepare: then(raw, trash), do: under(restore)},
 		{name: "purge", needs: volume.Raw, prepare: raw, do: under(purge)},

@@ -54,6 +54,11 @@ func (f *failing) Directory(id volume.ID) (*os.Root, error) {
 	return f.Backend.Directory(id)
 }
 
+func (f *failing) Base(sum []byte) (volume.Image, bool) {
+	img, ok := f.Backend.Base(sum)
+	return f.named(img), ok
+}
+
 func (f *failing) Lock(ctx context.Context, id volume.ID, op volume.Operation) (volume.Held, error) {
 	if err := f.step("Lock"); err != nil {
 		return nil, err
@@ -111,6 +116,13 @@ func (s *failingStage) Fill(ctx context.Context, m volume.Meta, c volume.Content
 		return m, err
 	}
 	return s.Stage.Fill(ctx, m, s.f.own(c))
+}
+
+func (s *failingStage) WriteFile(name string, data []byte) error {
+	if err := s.f.step("Stage.WriteFile"); err != nil {
+		return err
+	}
+	return s.Stage.WriteFile(name, data)
 }
 
 func (s *failingStage) Commit(ctx context.Context, m volume.Meta) error {
@@ -186,6 +198,34 @@ func (h *failingHeld) DropIncoming() error {
 		return err
 	}
 	return h.Held.DropIncoming()
+}
+
+func (h *failingHeld) Files() ([]string, error) {
+	if err := h.f.step("Held.Files"); err != nil {
+		return nil, err
+	}
+	return h.Held.Files()
+}
+
+func (h *failingHeld) ReadFile(name string) ([]byte, error) {
+	if err := h.f.step("Held.ReadFile"); err != nil {
+		return nil, err
+	}
+	return h.Held.ReadFile(name)
+}
+
+func (h *failingHeld) WriteFile(name string, data []byte) error {
+	if err := h.f.step("Held.WriteFile"); err != nil {
+		return err
+	}
+	return h.Held.WriteFile(name, data)
+}
+
+func (h *failingHeld) RemoveFile(name string) error {
+	if err := h.f.step("Held.RemoveFile"); err != nil {
+		return err
+	}
+	return h.Held.RemoveFile(name)
 }
 
 func (h *failingHeld) Image(m volume.Meta) volume.Image { return h.f.named(h.Held.Image(m)) }

@@ -82,19 +82,33 @@ func (p *pool) state() state {
 			p.t.Errorf("volume %s: %v", id, f.Problem)
 			continue
 		}
-		var sum string
+		var sum, files string
 		var received int64
 		if f.Trashed.IsZero() {
 			p.must(id, func(h volume.Held, m volume.Meta) (err error) {
 				if sum, err = sums.of(h, m); err == nil {
 					received, err = h.Received()
 				}
+				if err == nil {
+					files, err = filesOf(h)
+				}
 				return err
 			})
 		}
-		s.Volumes[id] = fmt.Sprintf("%s trashed %v, %d received, content %.8s", f.Meta.Encode(), f.Trashed, received, sum)
+		s.Volumes[id] = fmt.Sprintf("%s trashed %v, %d received, content %.8s, files%s", f.Meta.Encode(), f.Trashed, received, sum, files)
 	}
 	return s
+}
+
+// filesOf is what lies beside an image.
+func filesOf(h volume.Held) (all string, err error) {
+	names, err := h.Files()
+	for _, name := range names {
+		data, rerr := h.ReadFile(name)
+		all += fmt.Sprintf(" %s=%s", name, data)
+		err = errors.Join(err, rerr)
+	}
+	return all, err
 }
 
 // sums are the sums of what machines see in images, by the sums of their files: reading what a machine sees takes a process,

@@ -38,6 +38,7 @@ func Run(t *testing.T, make func(t testing.TB) Storage) {
 		{"Resize", testResize},
 		{"Convert", testConvert},
 		{"Replace", testReplace},
+		{"Beside", testBeside},
 		{"Copies", testCopies},
 		{"Bin", testBin},
 		{"Records", testRecords},

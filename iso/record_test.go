@@ -1,0 +1,57 @@
+package iso
+
+import (
+	"errors"
+	"testing"
+)
+
+// FuzzRecords reads any bytes as a directory with system use fields that lead back into it.
+func FuzzRecords(f *testing.F) {
+	one := make([]byte, 64)
+	one[0], one[32] = 60, 3
+	copy(one[33:], "ABC")
+	copy(one[36:], "NM\x08\x01\x00abcSL\x0a\x01\x00\x00\x03abcCE\x1c\x01")
+	f.Add(one)
+	f.Add([]byte{255, 0, 0})
+	f.Fuzz(func(t *testing.T, dir []byte) {
+		read := func(block, off, length uint32) ([]byte, error) {
+			from := uint64(block)*Sector + uint64(off)
+			if from+uint64(length) > uint64(len(dir)) {
+				return nil, errors.New("beyond the end")
+			}
+			return dir[from : from+uint64(length)], nil
+		}
+		for off, n := 0, 0; ; n++ {
+			r, next, err := nextRecord(dir, off)
+			if err != nil || r == nil {
+				return
+			}
+			if next <= off || n > len(dir) {
+				t.Fatalf("from %d to %d", off, next)
+			}
+			off = next
+			var x rockRidge
+			_ = entries(r.systemUse(), 0, read, x.take)
+			plainName(text(r.name()))
+			plainName(ucs2(r.name()))
+		}
+	})
+}
+
+// FuzzCatalog reads any bytes as a boot catalog.
+func FuzzCatalog(f *testing.F) {
+	valid := make([]byte, 4*catalogEntry)
+	valid[0], valid[30], valid[31] = 1, 0x55, 0xaa
+	valid[28], valid[29] = 0xaa, 0x55 // the checksum
+	valid[32], valid[64], valid[65], valid[66], valid[96] = bootable, lastHeader, 0xef, 1, bootable
+	if list, err := parseCatalog(valid); err != nil || len(list) != 2 || list[1].Platform != UEFI {
+		f.Fatalf("%+v %v", list, err)
+	}
+	f.Add(valid)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := parseCatalog(b)
+		if err == nil && len(list) > len(b)/catalogEntry {
+			t.Fatalf("%d entries in %d bytes", len(list), len(b))
+		}
+	})
+}

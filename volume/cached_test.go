@@ -1,0 +1,65 @@
+package volume_test
+
+import (
+	"crypto/sha256"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"elstore/test/need"
+	"elstore/test/rig"
+	"elstore/volume"
+)
+
+// The second volume of an image that is a base of the pool already needs no image: its source isn't read.
+func TestImportOfABaseThatIsThere(t *testing.T) {
+	need.Program(t, "qemu-img")
+	root := t.TempDir()
+	pool := rig.Pool(t, root, "pool", `{}`)
+	p := rig.Assemble(t, root, func(c *volume.Config) { c.ImportDirs = []string{root} })
+	data := make([]byte, 1<<20)
+	for i := range data {
+		data[i] = byte(i * i >> 8)
+	}
+	image := filepath.Join(root, "image.img")
+	if err := os.WriteFile(image, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	make := func(overlay bool, f volume.Format) volume.Volume {
+		t.Helper()
+		src := volume.Source{Path: image, Cached: true, Overlay: overlay, Checksum: &volume.Checksum{Algorithm: "sha256", Sum: sum[:]}}
+		v, err := p.Volumes.Import(t.Context(), volume.NewVolume{Meta: volume.Meta{
+			Creator: volume.Client(volume.NewID()), Name: "x", Format: f, Alg: volume.Copy, Bus: volume.Virtio, Size: 2 << 20,
+		}}, src, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	first := make(true, volume.QCOW2)
+	// With other bytes in the source's file its checksum would be wrong, if it were read.
+	if err := os.WriteFile(image, data[:512], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []volume.Volume{first, make(true, volume.QCOW2), make(false, volume.QCOW2), make(false, volume.Raw)} {
+		d, err := p.Volumes.Download(t.Context(), v.ID, nil, volume.Raw, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(d.File)
+		if err != nil || len(got) != 2<<20 || sha256.Sum256(got[:1<<20]) != sum {
+			t.Errorf("%s volume with base %q has %d bytes, %v", v.Meta.Format, v.Meta.Base, len(got), err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if bases, _ := filepath.Glob(pool + "/elemento-base/*"); len(bases) != 1 {
+		t.Errorf("bases %q", bases)
+	}
+	if use := p.Pools.Infos()[0]; use.Used.Bytes != 4*(2<<20)+1<<20 {
+		t.Errorf("the pool counts %+v", use)
+	}
+}
