@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -47,6 +48,44 @@ func (s *Service) change(ctx context.Context, id volume.ID, purpose string, q *R
 	return e, s.shutOut(ctx, e)
 }
 
+// Change lets edit change the Book of a volume that this server exports, and brings what stands into agreement with it, for who
+// does more than to export and unexport. v is the volume as it is under its lock. An error of edit's changes nothing. The new
+// Book is on stable storage before it takes effect; what it lacks is fenced when Change returns nil.
+func (s *Service) Change(ctx context.Context, id volume.ID, purpose string, edit func(v volume.Volume, b *Book) error) error {
+	_, err := s.change(ctx, id, purpose, nil, func(sc *scene) error {
+		if err := s.adopt(sc); err != nil {
+			return err
+		}
+		return edit(sc.volume, &sc.book)
+	})
+	return err
+}
+
+// Attachment is one that stands, with its gate: whoever moves the right to write from one to another has both.
+type Attachment struct {
+	Record   Record
+	Gate     *Gate
+	Attached Attached
+}
+
+// Standing returns the attachments of a volume that stand, in the order in which they were made.
+func (s *Service) Standing(id volume.ID) []Attachment {
+	e := s.find(id)
+	if e == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []Attachment
+	for _, a := range e.attachments {
+		if !a.fencing {
+			list = append(list, Attachment{a.rec, a.gate, a.at})
+		}
+	}
+	slices.SortFunc(list, func(a, b Attachment) int { return cmp.Compare(a.Record.Epoch, b.Record.Epoch) })
+	return list
+}
+
 // settle is change under the volume's lock, but for what is shut out: that is only marked, since the lock is needed to close the
 // volume.
 func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit editor) (*exported, error) {
@@ -61,7 +100,7 @@ func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit e
 		e.store = &Store{dir: dir, step: s.cfg.step}
 		defer func() {
 			if s.find(v.ID) == nil {
-				dir.Close()
+				dir.Close() //nolint:gosec // nothing was written through it
 			}
 		}()
 	}

@@ -77,7 +77,7 @@ func (s *Service) free(ctx context.Context, e *exported, a *attachment, keep boo
 	if !kind && unit != nil {
 		errs = append(errs, unit.Close(ctx, !keep))
 	}
-	errs = append(errs, a.claim.Close())
+	errs = append(errs, a.claim.Close()) //nolint:contextcheck // a claim ends whatever became of its user
 	if !same && !keep {
 		if err := removeMarker(e.dir, name+markerSuffix); err != nil {
 			s.cfg.Log.Warn("export marker not removed", slog.Any("volume", e.id), slog.Any("error", err)) // the next look finds it
@@ -87,7 +87,7 @@ func (s *Service) free(ctx context.Context, e *exported, a *attachment, keep boo
 		if !keep {
 			_ = e.dir.Remove(volume.RecordsDir) // which fails where it isn't empty
 		}
-		e.dir.Close()
+		e.dir.Close() //nolint:gosec // nothing that was written through it is open
 	}
 	return errors.Join(errs...)
 }

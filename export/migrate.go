@@ -22,6 +22,12 @@ type Pen interface {
 // SetPen names who decides about migrations. It is called before Restore, if at all: without it no gate of a migration opens.
 func (s *Service) SetPen(p Pen) { s.pen = p }
 
+// Mover is a Kind whose attachments keep to their gates, command by command. Only those can take part in a live migration.
+type Mover interface {
+	Kind
+	KeepsToGates()
+}
+
 // Successor is an Attached that can take the place of another one to the same volume.
 type Successor interface {
 	// Succeed moves what old has reserved to the sessions of this one. What they have no room for stays old's. It may be called
@@ -113,8 +119,8 @@ func (s *Service) passTo(sc *scene, source *Record, p *Passing) (Record, error) 
 	if err != nil {
 		return Record{}, err
 	}
-	if source.Path {
-		return Record{}, fault.Errorf(fault.VolumeNotExportable, "volume %s was exported by its path, and can't migrate: an open file can't be revoked", p.Volume)
+	if _, ok := k.(Mover); !ok {
+		return Record{}, fault.Errorf(fault.BadRequest, "volume %s is exported over %s, which can't migrate while it is in use; iscsi can", p.Volume, source.Kind)
 	}
 	r := Record{
 		ID: p.Destination, Client: p.Client, Kind: source.Kind, Initiator: p.Initiator, ReadOnly: source.ReadOnly, Multipath: source.Multipath,

@@ -38,6 +38,10 @@ func (s *Service) each(ctx context.Context, ids []volume.ID, do func(ctx context
 
 // restore brings what stands of a volume into agreement with its Book.
 func (s *Service) restore(ctx context.Context, id volume.ID) {
+	before := 0
+	if e := s.find(id); e != nil {
+		before = len(s.standing(e))
+	}
 	e, err := s.change(ctx, id, "export", nil, func(sc *scene) error {
 		if sc.book.Server != s.cfg.ServerID && len(sc.book.Attachments) > 0 {
 			return errForeign // nothing of it stands here, and its Book stays as it is
@@ -47,7 +51,7 @@ func (s *Service) restore(ctx context.Context, id volume.ID) {
 	})
 	switch {
 	case err == nil:
-		if n := len(s.standing(e)); n > 0 {
+		if n := len(s.standing(e)); n > 0 && n > before {
 			s.cfg.Log.Info("exports restored", slog.Any("volume", id), slog.Int("attachments", n))
 		}
 		s.tidy(ctx, id)
@@ -57,10 +61,13 @@ func (s *Service) restore(ctx context.Context, id volume.ID) {
 		s.mu.Unlock()
 	case ctx.Err() != nil:
 	default:
-		s.cfg.Log.Error("exports not restored yet", slog.Any("volume", id), slog.Any("error", err))
 		s.mu.Lock()
+		last := s.waiting[id]
 		s.waiting[id] = err
 		s.mu.Unlock()
+		if last == nil || last.Error() != err.Error() { // it is tried often
+			s.cfg.Log.Error("exports not restored yet", slog.Any("volume", id), slog.Any("error", err))
+		}
 	}
 }
 

@@ -180,7 +180,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	// In order too.
-	if err := p.Service.Close(context.Background()); err != nil {
+	if err := p.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if v, _ := p.Volumes.Get(t.Context(), ids[0], nil); len(v.Exports) > 0 || !p.toy.stopped {

@@ -18,44 +18,67 @@ const lookEvery = 6
 // Run touches the markers, renews the leases, and looks for what disagrees with its Book: now and then, and soon after pools
 // came or volumes changed. It returns when ctx ends.
 func (s *Service) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { s.watch(ctx) })
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
-	var beats sync.WaitGroup
-	defer beats.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			work.Go(func() { s.Beat(ctx) }) // whatever hangs holds up neither the next heartbeat nor that of other volumes
+		}
+	}
+}
+
+// watch looks for what disagrees with its Book.
+func (s *Service) watch(ctx context.Context) {
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
 	events := s.cfg.Events.Subscribe(0)
 	defer func() { events.Close() }()
+	told := events.C
+	var soon <-chan time.Time // set while something happened that was not looked at
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			beats.Go(func() { s.Beat(ctx) })
-			if n%lookEvery != 0 && !s.behind() {
-				continue
+			if n%lookEvery == 0 || s.behind() {
+				s.Reconcile(ctx)
 			}
-			s.Reconcile(ctx)
 		case <-s.poke:
 			s.Reconcile(ctx)
-		case e, ok := <-events.C:
-			if !ok { // the server stops, or we were too slow: then everything is looked at
-				if ctx.Err() != nil || s.ended() {
-					return
-				}
+		case <-soon:
+			soon = nil
+			if told == nil {
 				events = s.cfg.Events.Subscribe(0)
-				s.Reconcile(ctx)
+				told = events.C
+			}
+			s.Reconcile(ctx)
+		case e, ok := <-told:
+			switch {
+			case !ok && (ctx.Err() != nil || s.ended()):
+				return
+			case !ok: // the server stops, or we were too slow: then everything is looked at
+				told = nil
+			case e.Type == volume.EventUpdated && s.find(*e.Volume) != nil:
+				s.restore(ctx, *e.Volume) // its rates may be others now
+				continue
+			case e.Type != volume.EventPool && e.Type != volume.EventFound:
 				continue
 			}
-			switch e.Type {
-			case volume.EventPool, volume.EventFound:
-				s.Reconcile(ctx)
-			case volume.EventUpdated:
-				if s.find(*e.Volume) != nil {
-					s.restore(ctx, *e.Volume) // its rates may be others now
-				}
+			if soon == nil { // they come in crowds
+				soon = time.After(together)
 			}
 		}
 	}
 }
+
+// together is how long events are gathered before what they tell of is looked at.
+const together = 100 * time.Millisecond
 
 func (s *Service) behind() bool {
 	s.mu.Lock()
@@ -215,8 +238,8 @@ func (s *Service) end(ctx context.Context, e *exported) error {
 		errs = append(errs, u.Close(ctx, false))
 	}
 	for _, a := range list {
-		errs = append(errs, a.claim.Close())
+		errs = append(errs, a.claim.Close()) //nolint:contextcheck // a claim ends whatever became of its user
 	}
-	e.dir.Close()
+	e.dir.Close() //nolint:gosec // nothing that was written through it is open
 	return errors.Join(errs...)
 }

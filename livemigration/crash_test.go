@@ -204,8 +204,8 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	}
 }
 
-// TestEveryWriteFails lets each write of the journal fail once, or all from there on for a while, as a full disk does: a call fails and has
-// no effect, or goes on later, and the same call again succeeds.
+// TestEveryWriteFails lets each write of the journal fail once, before or after it, as a full disk does: a call fails and has no effect, or
+// goes on later, and the same call again succeeds.
 func TestEveryWriteFails(t *testing.T) {
 	for _, owner := range []Side{Destination, Source} {
 		for n := 0; ; n++ {

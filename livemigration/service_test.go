@@ -130,6 +130,10 @@ func TestPrepareRefuses(t *testing.T) {
 	s.must(s.exports.Unexport(t.Context(), open, alice, "", false))
 	_, err = s.exports.Export(t.Context(), export.Request{Volume: open, Client: alice, Initiator: "open"})
 	s.must(err)
+	gateless := s.disks(1)[0]
+	s.must(s.exports.Unexport(t.Context(), gateless, alice, "", false))
+	_, err = s.exports.Export(t.Context(), export.Request{Volume: gateless, Client: alice, Kind: "fixed"})
+	s.must(err)
 	busy := s.prepared(ids[2])
 	from, to := Party{Client: alice}, Party{Client: bob}
 	for name, tt := range map[string]struct {
@@ -147,6 +151,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"an initiator that is none": {
 			Request{Volumes: []volume.ID{ids[0]}, Source: from, Destination: Party{Client: bob, Initiator: "bad"}}, fault.BadRequest,
 		},
+		"a kind without gates": {Request{Volumes: []volume.ID{ids[0], gateless}, Source: from, Destination: to}, fault.BadRequest},
 		"no CHAP and one name": {Request{Volumes: []volume.ID{open}, Source: from, Destination: Party{Initiator: "open"}}, fault.BadRequest},
 		"what migrates":        {Request{Volumes: []volume.ID{ids[0], ids[2]}, Source: from, Destination: to}, fault.VolumeMigrating},
 		"what migrates elsewhere": {

@@ -48,6 +48,7 @@ func (k *toy) failOn(what string, err error) {
 
 func (k *toy) Name() string               { return "iscsi" }
 func (k *toy) Where() []string            { return nil }
+func (k *toy) KeepsToGates()              {}
 func (k *toy) Stop(context.Context) error { return nil }
 
 func (k *toy) Complete(_ *volume.Volume, q *export.Request, r *export.Record) error {
@@ -70,6 +71,11 @@ func (k *toy) Serve(_ context.Context, m export.Medium) (export.Unit, error) {
 	k.units[u.id] = u
 	return u, nil
 }
+
+// fixed is a kind that has no gates.
+type fixed struct{ export.Kind }
+
+func (fixed) Name() string { return "fixed" }
 
 // get returns an attachment that stands, or nil.
 func (k *toy) get(id, of volume.ID) *toyAttached {
@@ -290,7 +296,7 @@ func (s *stage) start() {
 	})
 	var err error
 	s.exports, err = export.New(export.Config{
-		Volumes: s.Volumes, Events: s.Events, Log: log, ServerID: s.id, Kinds: []export.Kind{s.toy}, FenceWait: 50 * time.Millisecond,
+		Volumes: s.Volumes, Events: s.Events, Log: log, ServerID: s.id, Kinds: []export.Kind{s.toy, fixed{s.toy}}, FenceWait: 50 * time.Millisecond,
 	})
 	s.must(err)
 	state, err := os.OpenRoot(s.state)

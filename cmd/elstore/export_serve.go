@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 
 	"elstore/export"
 	"elstore/export/iscsi"
+	"elstore/export/local"
 	"elstore/export/lun"
 )
 
@@ -56,9 +58,13 @@ func (s *server) newExports(o options) (err error) {
 	if err != nil {
 		return err
 	}
+	locals, err := local.New(local.Config{Dir: filepath.Join(o.state, "nbd"), Log: s.log})
+	if err != nil {
+		return err
+	}
 	s.exports, err = export.New(export.Config{
 		Volumes: s.volumes, Events: s.events, Log: s.log, ServerID: s.state.serverID, Shared: s.shared, LockWait: o.lockWait,
-		Kinds: []export.Kind{luns},
+		Kinds: []export.Kind{luns, locals},
 	})
 	return err
 }

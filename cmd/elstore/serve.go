@@ -90,6 +90,9 @@ func (o *options) check() error {
 	if o.state == "" {
 		o.state = filepath.Join(root, ".elstore")
 	}
+	if o.state, err = filepath.Abs(o.state); err != nil {
+		return err
+	}
 	for i, dir := range o.importDirs {
 		if o.importDirs[i], err = filepath.Abs(dir); err != nil {
 			return err

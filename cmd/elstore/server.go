@@ -154,7 +154,7 @@ func (s *server) run(ctx context.Context, o options) error {
 	wg.Go(func() { s.migrations.Run(work) })
 	failed := make(chan error, len(s.listeners)+len(s.portals))
 	for _, l := range s.portals {
-		wg.Go(func() { failed <- s.target.Serve(l) })
+		wg.Go(func() { failed <- s.target.Serve(l) }) //nolint:contextcheck // sessions end with Shutdown, not with ctx
 	}
 	for _, l := range s.listeners {
 		wg.Go(func() { failed <- web.Serve(l) })

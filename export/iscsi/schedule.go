@@ -72,7 +72,13 @@ func (s *session) runOrQueue(t *task) {
 		s.mu.Lock()
 		ok := t.aborted == notAborted && (!t.needsGrant() || s.pending.len() == 0) &&
 			s.mayRun(t) && s.reserve(t)
+		writes := t.plan.Kind == scsi.KindWrite
+		ok = ok && (!writes || s.inline.allowed(s))
 		s.mu.Unlock()
+		if ok && writes {
+			s.inline.tasks = append(s.inline.tasks, t)
+			return
+		}
 		if ok && s.runNow(t) {
 			s.finish(t)
 			return

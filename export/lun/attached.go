@@ -124,5 +124,5 @@ func (a *attached) Remove(ctx context.Context) error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.drop(a.target)
+	return u.drop(ctx, a.target)
 }

@@ -9,7 +9,13 @@ import (
 	"elstore/export/scsi"
 )
 
-var _ export.Successor = (*attached)(nil)
+var (
+	_ export.Mover     = (*Kind)(nil)
+	_ export.Successor = (*attached)(nil)
+)
+
+// KeepsToGates implements export.Mover: the server asks before each command that changes the medium.
+func (k *Kind) KeepsToGates() {}
 
 // Succeed implements export.Successor: registrations and the reservation of old go to the initiator ports that are logged in
 // through a. What they have no room for ends when old is fenced.

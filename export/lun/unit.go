@@ -42,7 +42,7 @@ type target struct {
 }
 
 // Attach implements export.Unit.
-func (u *unit) Attach(_ context.Context, r export.Record, rates export.Rates, g *export.Gate, w export.Watch) (export.Attached, error) {
+func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, g *export.Gate, w export.Watch) (export.Attached, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	t, err := u.target(r)
@@ -51,7 +51,7 @@ func (u *unit) Attach(_ context.Context, r export.Record, rates export.Rates, g 
 	}
 	a := &attached{unit: u, target: t, id: r.ID, rec: r, watch: w, counters: &scsi.Stats{}}
 	if err := t.limit(rates); err != nil {
-		return nil, errors.Join(err, u.drop(t))
+		return nil, errors.Join(err, u.drop(ctx, t))
 	}
 	a.Attachment, err = t.Attach(iscsi.AttachmentConfig{
 		CHAPName: r.User, Secret: r.Secret, MutualName: r.PeerUser, MutualSecret: r.PeerSecret,
@@ -59,7 +59,7 @@ func (u *unit) Attach(_ context.Context, r export.Record, rates export.Rates, g 
 		Gate: g, Counters: a.counters, Notify: a.notify,
 	})
 	if err != nil {
-		return nil, errors.Join(taken(err), u.drop(t))
+		return nil, errors.Join(taken(err), u.drop(ctx, t))
 	}
 	t.attached[r.ID] = a
 	return a, nil
@@ -94,13 +94,13 @@ func (u *unit) target(r export.Record) (*target, error) {
 }
 
 // drop removes a target that has no attachments. u.mu is held.
-func (u *unit) drop(t *target) error {
+func (u *unit) drop(ctx context.Context, t *target) error {
 	if len(t.attached) > 0 {
 		return nil
 	}
 	delete(u.targets, string(t.Name()))
 	u.lu.RemovePort(iscsi.PortName(t.Name()))
-	return t.Remove(context.Background()) // it has no sessions that could be waited for
+	return t.Remove(ctx)
 }
 
 // limit sets the rates, if they are others: what was let through before counts only while they stay.

@@ -78,15 +78,19 @@ func attach(t *testing.T, a attachment) *machine {
 	if err := json.Unmarshal(a.Blockdev, &node); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "nbd") // the path of a socket must be short
+	dir, err := os.MkdirTemp("", "nbd") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
 	m := &machine{t: t, nbd: "nbd+unix:///v?socket=" + socket, done: make(chan struct{})}
-	m.cmd = exec.Command("qemu-storage-daemon", "--object", string(a.Object), "--blockdev", string(a.Blockdev),
-		"--nbd-server", "addr.type=unix,addr.path="+socket, "--export", "type=nbd,id=e,name=v,writable=on,node-name="+node.Name)
+	var object []string
+	if len(a.Object) > 0 {
+		object = []string{"--object", string(a.Object)}
+	}
+	m.cmd = exec.Command("qemu-storage-daemon", append(object, "--blockdev", string(a.Blockdev),
+		"--nbd-server", "addr.type=unix,addr.path="+socket, "--export", "type=nbd,id=e,name=v,writable=on,node-name="+node.Name)...)
 	m.cmd.Stderr, m.cmd.Stdout = &m.log, &m.log
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -176,6 +180,48 @@ func TestMachineKeepsItsVolume(t *testing.T) {
 			}
 			if strings.Contains(s.Log(), a.Secret) {
 				t.Error("the log has the secret")
+			}
+		})
+	}
+}
+
+// The same over a socket of this host.
+func TestLocalMachineKeepsItsVolume(t *testing.T) {
+	need.Program(t, "qemu-img", "qemu-io", "qemu-storage-daemon")
+	for _, format := range []string{"raw", "qcow2"} {
+		t.Run(format, func(t *testing.T) {
+			root, err := os.MkdirTemp("", "elstore") //nolint:usetesting // the path of a socket must be short
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(root) })
+			rig.Pool(t, root, "pool", `{}`)
+			s := rig.Start(t, root)
+			id := vid(t, post(t, s, "/create", map[string]any{"creatorID": alice, "name": "disk", "size": 0.02, "format": format}, 200))
+			local := map[string]any{"volume_id": id, "client_uid": alice, "type": "local"}
+			var a attachment
+			post(t, s, "/export", local, 200).Into(t, &a)
+			post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice}, 409)
+			m := attach(t, a)
+			m.must("write -P 1 0 1M", "flush", "read -P 1 0 1M", "discard 512k 64k", "write -z 600k 4k", "read -P 0 600k 4k")
+			if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", a.URI); err == nil {
+				t.Errorf("a second one gets in beside the first: %s", out)
+			}
+			s.Kill()
+			s = rig.Start(t, root)
+			m.must("read -P 1 0 512k", "write -P 2 2M 64k", "flush", "read -P 2 2M 64k")
+			post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice, "if_idle": true}, 409)
+			post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice}, 200)
+			m.off()
+			if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", a.URI); err == nil {
+				t.Errorf("it lets in still: %s", out)
+			}
+			for key, value := range map[string]any{"path": true, "initiator": "iqn.x", "portals": []string{"a:1"}, "read_iops": 1} {
+				post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice, "type": "local", key: value}, 400)
+			}
+			post(t, s, "/export", local, 200)
+			if err := s.Stop(); err != nil {
+				t.Errorf("%v\n%s", err, s.Log())
 			}
 		})
 	}

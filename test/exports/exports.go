@@ -21,7 +21,7 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 	t.Helper()
 	target, err := iscsi.New(iscsi.Config{})
 	must(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it doesn't wait
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	kind, err := lun.New(lun.Config{Server: target, Portals: []string{l.Addr().String()}})
 	must(t, err)

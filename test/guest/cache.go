@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +16,9 @@ import (
 
 // image is what a guest is booted from.
 type image struct {
-	kernel, initrd string   // paths
-	use            *os.File // a shared lock of the directory, so that nobody sweeps it away
+	kernel, initrd, disk string // paths
+
+	use *os.File // a shared lock of the directory, so that nobody sweeps it away
 }
 
 // imageOnce makes the image once in a test program.
@@ -40,7 +42,7 @@ func cacheDir() (string, error) {
 
 // cached returns the image of packages that is in a directory, and makes it there first if it isn't.
 func cached(dir string, debs []string) (image, error) {
-	key, err := keyOf(debs)
+	key, err := keyOf(append(slices.Clone(debs), bootSector))
 	if err != nil {
 		return image{}, err
 	}
@@ -59,7 +61,8 @@ func cached(dir string, debs []string) (image, error) {
 		}
 	}
 	use, err := lockFile(place, os.O_RDONLY, unix.LOCK_SH)
-	return image{kernel: filepath.Join(place, "kernel"), initrd: filepath.Join(place, "initrd"), use: use}, err
+	in := func(name string) string { return filepath.Join(place, name) }
+	return image{kernel: in("kernel"), initrd: in("initrd"), disk: in("disk"), use: use}, err
 }
 
 // lockFile opens a file and locks it for as long as it is open.
@@ -122,13 +125,13 @@ func sweep(dir string) error {
 }
 
 // keyOf is a sum over all that an image is made from but this package's code, which has its version in it.
-func keyOf(debs []string) (string, error) {
-	const version = 2 // of the code: count it up where the same input makes another image
+func keyOf(files []string) (string, error) {
+	const version = 3 // of the code: count it up where the same input makes another image
 	sum := sha256.New()
-	fmt.Fprintln(sum, version, modules, programs, len(initScript))
+	fmt.Fprintln(sum, version, modules, programs, kernelArguments, len(initScript))
 	sum.Write(initScript)
-	for _, deb := range debs {
-		f, err := os.Open(deb)
+	for _, file := range files {
+		f, err := os.Open(file)
 		if err != nil {
 			return "", err
 		}

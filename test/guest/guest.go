@@ -22,6 +22,9 @@ const (
 	patience = 3 * time.Minute // for a boot, and for a script
 )
 
+// kernelArguments are the kernel's, without what init is told.
+const kernelArguments = "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check clocksource=hpet"
+
 // Guest is a running machine.
 type Guest struct {
 	name   string
@@ -42,21 +45,36 @@ func Boot(t testing.TB, initiator string, more ...string) *Guest {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return boot(t, initiator, append([]string{
+		"-kernel", img.kernel, "-initrd", img.initrd, "-append", kernelArguments + " guest.initiator=" + initiator,
+	}, more...)...)
+}
+
+// BootDisk starts a machine whose firmware reads its boot sector, and so all that it runs, from the disk that QEMU's
+// options define: it has to hold what Disk has. The rest is as for Boot.
+func BootDisk(t testing.TB, name string, disk ...string) *Guest {
+	t.Helper()
+	Need(t)
+	return boot(t, name, disk...)
+}
+
+// boot starts a machine. options say what it is booted from.
+func boot(t testing.TB, name string, options ...string) *Guest {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "guest-") //nolint:usetesting // t.TempDir's name is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	g := &Guest{name: initiator, exited: make(chan struct{}), idle: make(chan *port, ports)}
+	g := &Guest{name: name, exited: make(chan struct{}), idle: make(chan *port, ports)}
 	var listeners []net.Listener
 	args := []string{
 		"-accel", "tcg", "-cpu", "max", "-m", "384", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-kernel", img.kernel, "-initrd", img.initrd,
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check clocksource=hpet guest.initiator=" + initiator,
 		"-serial", "stdio",
 		"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net,romfile=",
 		"-device", "virtio-serial-pci",
 	}
+	args = append(args, options...)
 	for i := range ports {
 		p, err := listen(filepath.Join(dir, "port"+strconv.Itoa(i)))
 		if err != nil {
@@ -67,7 +85,7 @@ func Boot(t testing.TB, initiator string, more ...string) *Guest {
 		args = append(args, "-chardev", fmt.Sprintf("socket,id=port%d,path=%s", i, p.path),
 			"-device", fmt.Sprintf("virtserialport,chardev=port%d", i))
 	}
-	g.qemu = exec.Command("qemu-system-x86_64", append(args, more...)...)
+	g.qemu = exec.Command("qemu-system-x86_64", args...)
 	g.qemu.Stdout, g.qemu.Stderr = g, g
 	if err := g.start(listeners); err != nil {
 		t.Fatal(err)
@@ -79,7 +97,8 @@ func Boot(t testing.TB, initiator string, more ...string) *Guest {
 // Need needs what guests are made of.
 func Need(t testing.TB) {
 	t.Helper()
-	need.Program(t, "qemu-system-x86_64", "dpkg-deb", "xz")
+	need.Program(t, "qemu-system-x86_64", "dpkg-deb", "xz", "syslinux", "mformat", "mcopy")
+	need.File(t, bootSector, "Debian's package syslinux-common has it")
 	cache, err := cacheDir()
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ var packages = []string{"busybox-static", "open-iscsi", "e2fsprogs", "sg3-utils"
 
 // modules of the kernel that the guest loads.
 var modules = []string{
-	"virtio_pci", "virtio_net", "virtio_console", "virtio_blk", "crc32c_generic", "iscsi_tcp", "sd_mod", "sg", "ext4",
+	"virtio_pci", "virtio_net", "virtio_console", "crc32c_generic", "virtio_blk", "iscsi_tcp", "sd_mod", "sg", "ext4",
 }
 
 // programs beside busybox. Of two with the same name its shell takes busybox's own.
@@ -26,7 +26,7 @@ var programs = []string{
 //go:embed init.sh
 var initScript []byte
 
-// makeImage unpacks the packages into root, and puts the kernel and the initial file system into dir.
+// makeImage unpacks the packages into root, and puts the kernel, the initial file system and the disk into dir.
 func makeImage(root string, debs []string, dir string) error {
 	for _, deb := range debs {
 		if err := run("dpkg-deb", "--extract", deb, root); err != nil {
@@ -51,7 +51,10 @@ func makeImage(root string, debs []string, dir string) error {
 	if err := zip.Close(); err != nil {
 		return err
 	}
-	return f.Close()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return makeDisk(filepath.Join(dir, "disk"), kernel, f.Name())
 }
 
 // pack writes the initial file system.

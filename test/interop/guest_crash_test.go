@@ -15,11 +15,9 @@ const outage = 5 * time.Second
 
 // fileWriter is a guest's process that writes files to a file system of its own and syncs each.
 type fileWriter struct {
-	guest  *guest.Guest
-	flags  []string // of the target
-	target *rig.Target
-	disk   string
-	job    *guest.Job
+	guest *guest.Guest
+	disk  string
+	job   *guest.Job
 }
 
 // restartInMidWrite takes the servers of a raw and a qcow2 image away from a guest that writes, once by a crash and
@@ -27,9 +25,17 @@ type fileWriter struct {
 // there.
 func restartInMidWrite(t *testing.T, g *guest.Guest) {
 	need.Program(t, "qemu-img", "qemu-storage-daemon")
-	var all []*fileWriter
+	type served struct {
+		*fileWriter
+		flags  []string // of the target
+		target *rig.Target
+	}
+	var all []*served
 	for _, format := range formats {
-		all = append(all, startWriter(t, g, format))
+		w := &served{flags: []string{"--image", newImage(t, format, 512*mib), "--format", format}}
+		w.target = rig.StartTarget(t, w.flags...)
+		w.fileWriter = startWriter(t, g, attach(t, g, w.target))
+		all = append(all, w)
 	}
 	for _, w := range all {
 		w.more(t)
@@ -59,13 +65,12 @@ func restartInMidWrite(t *testing.T, g *guest.Guest) {
 	quiet(t, g)
 }
 
-// startWriter makes a file system and starts to write.
-func startWriter(t *testing.T, g *guest.Guest, format string) *fileWriter {
+// startWriter makes a file system on a disk and starts to write.
+func startWriter(t *testing.T, g *guest.Guest, disk string) *fileWriter {
 	t.Helper()
-	w := &fileWriter{guest: g, flags: []string{"--image", newImage(t, format, 512*mib), "--format", format}}
-	w.target = rig.StartTarget(t, w.flags...)
-	w.disk = attach(t, g, w.target)
+	w := &fileWriter{guest: g, disk: disk}
 	g.Run(t, w.script(`
+		rm -f /tmp/$disk.stop /tmp/$disk.ended
 		mkfs.ext4 -q /dev/$disk
 		mkdir -p /mnt/$disk
 		mount -t ext4 /dev/$disk /mnt/$disk

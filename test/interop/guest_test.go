@@ -23,6 +23,7 @@ func TestLinuxInitiator(t *testing.T) {
 		{"restarts in mid-write", func(t *testing.T) { restartInMidWrite(t, a) }},
 		{"killed before a sync", func(t *testing.T) { killBeforeSync(t, a) }},
 		{"fencing", func(t *testing.T) { fencing(t, a, b) }},
+		{"as exported", func(t *testing.T) { asExported(t, a) }},
 	} {
 		if !t.Run(part.name, part.test) {
 			return // the guests may be in any state
@@ -37,6 +38,12 @@ func attach(t *testing.T, g *guest.Guest, target *rig.Target, settings ...string
 	discover(t, g, target, settings...)
 	g.Run(t, node(target, "--login"))
 	t.Cleanup(func() { g.Run(t, node(target, "--logout")+"\n"+node(target, "-o delete")) })
+	return diskOf(t, g, target.Name)
+}
+
+// diskOf returns the name of a target's disk in the guest, as sda, waiting for the kernel to have it.
+func diskOf(t *testing.T, g *guest.Guest, target string) string {
+	t.Helper()
 	return g.Run(t, fmt.Sprintf(`
 		while :; do
 			for session in /sys/class/iscsi_session/*; do
@@ -46,7 +53,7 @@ func attach(t *testing.T, g *guest.Guest, target *rig.Target, settings ...string
 				done
 			done
 			sleep 0.05
-		done`, target.Name))
+		done`, target))
 }
 
 // discover asks the portal for its targets, which must be this one, and lets the guest know its settings.

@@ -69,7 +69,7 @@ type Server struct {
 	Portal string // of iSCSI, host:port
 }
 
-// Start starts a server on root, on ports of its own, and waits until it is ready. It is ended with the test.
+// Start starts a server on root, on ports of its own unless args say which, and waits until it is ready. It is ended with the test.
 func Start(t testing.TB, root string, args ...string) *Server {
 	t.Helper()
 	s := Launch(t, root, args...)

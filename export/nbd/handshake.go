@@ -1,0 +1,130 @@
+package nbd
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// maxOption is how many bytes an option may have: the longest name and what is asked of it.
+const maxOption = 8 << 10
+
+// maxOptions is how many a client may ask for before it begins.
+const maxOptions = 64
+
+// Sizes of requests, in bytes.
+const (
+	minBlock = 512
+	goodSize = 4096
+	maxData  = 4 << 20
+)
+
+var errAborted = errors.New("the client ended the handshake")
+
+// handshake does the server's part of it. Any name is the export's: what a connection leads to is known before.
+func handshake(rw io.ReadWriter, e *Export) error {
+	greeting := binary.BigEndian.AppendUint64(nil, magic)
+	greeting = binary.BigEndian.AppendUint64(greeting, optionMagic)
+	greeting = binary.BigEndian.AppendUint16(greeting, fixedNewstyle|noZeroes)
+	if _, err := rw.Write(greeting); err != nil {
+		return err
+	}
+	var flags [4]byte
+	if _, err := io.ReadFull(rw, flags[:]); err != nil {
+		return err
+	}
+	theirs := binary.BigEndian.Uint32(flags[:])
+	if theirs&^(fixedNewstyle|noZeroes) != 0 || theirs&fixedNewstyle == 0 {
+		return fmt.Errorf("the client's flags are %#x", theirs)
+	}
+	for range maxOptions {
+		var header [16]byte
+		if _, err := io.ReadFull(rw, header[:]); err != nil {
+			return err
+		}
+		if binary.BigEndian.Uint64(header[:]) != optionMagic {
+			return errors.New("what came is no option")
+		}
+		option, length := binary.BigEndian.Uint32(header[8:]), int64(binary.BigEndian.Uint32(header[12:]))
+		if length > maxOption {
+			if _, err := io.CopyN(io.Discard, rw, min(length, 1<<20)); err != nil || length > 1<<20 {
+				return fmt.Errorf("option %d has %d bytes", option, length)
+			}
+			if err := replyTo(rw, option, repTooBig, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		data := make([]byte, length)
+		if _, err := io.ReadFull(rw, data); err != nil {
+			return err
+		}
+		begun, err := answer(rw, e, option, data, theirs&noZeroes == 0)
+		if begun || err != nil {
+			return err
+		}
+	}
+	return errors.New("the client asks for options without end")
+}
+
+// answer answers one option. begun says that requests come next.
+func answer(w io.Writer, e *Export, option uint32, data []byte, zeroes bool) (begun bool, err error) {
+	switch option {
+	case optExportName: // without a way to refuse, and without a reply's header
+		b := binary.BigEndian.AppendUint64(nil, uint64(e.Device.Size()))
+		b = binary.BigEndian.AppendUint16(b, e.flags())
+		if zeroes {
+			b = append(b, make([]byte, 124)...)
+		}
+		_, err := w.Write(b)
+		return true, err
+	case optAbort:
+		return false, errors.Join(replyTo(w, option, repAck, nil), errAborted)
+	case optList:
+		if len(data) > 0 {
+			return false, replyTo(w, option, repInvalid, nil)
+		}
+		name := binary.BigEndian.AppendUint32(nil, uint32(len(e.Name)))
+		return false, errors.Join(replyTo(w, option, repServer, append(name, e.Name...)), replyTo(w, option, repAck, nil))
+	case optInfo, optGo:
+		if name, ok := parseGo(data); !ok {
+			return false, replyTo(w, option, repInvalid, nil)
+		} else if name != "" && name != e.Name {
+			return false, replyTo(w, option, repUnknown, nil)
+		}
+		info := binary.BigEndian.AppendUint16(nil, infoExport)
+		info = binary.BigEndian.AppendUint64(info, uint64(e.Device.Size()))
+		info = binary.BigEndian.AppendUint16(info, e.flags())
+		sizes := binary.BigEndian.AppendUint16(nil, infoBlockSize)
+		for _, n := range []uint32{minBlock, goodSize, maxData} {
+			sizes = binary.BigEndian.AppendUint32(sizes, n)
+		}
+		err := errors.Join(replyTo(w, option, repInfo, info), replyTo(w, option, repInfo, sizes), replyTo(w, option, repAck, nil))
+		return option == optGo, err
+	}
+	return false, replyTo(w, option, repUnsup, nil)
+}
+
+// parseGo reads what NBD_OPT_INFO and NBD_OPT_GO come with: a name, and which information is wanted; all is given.
+func parseGo(data []byte) (name string, ok bool) {
+	if len(data) < 4 {
+		return "", false
+	}
+	length := int64(binary.BigEndian.Uint32(data))
+	rest := data[4:]
+	if length > int64(len(rest))-2 {
+		return "", false
+	}
+	name, rest = string(rest[:length]), rest[length:]
+	return name, len(rest) == 2+2*int(binary.BigEndian.Uint16(rest))
+}
+
+func replyTo(w io.Writer, option, reply uint32, data []byte) error {
+	b := binary.BigEndian.AppendUint64(nil, optionReply)
+	b = binary.BigEndian.AppendUint32(b, option)
+	b = binary.BigEndian.AppendUint32(b, reply)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
+	_, err := w.Write(append(b, data...))
+	return err
+}

@@ -1,0 +1,227 @@
+package nbd
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Device is the medium of an export. Every method may be called from many goroutines at once.
+type Device interface {
+	ReadAt(p []byte, off int64) (int, error)
+	WriteAt(p []byte, off int64) (int, error)
+	Flush(ctx context.Context) error
+	Discard(off, length int64) error
+	WriteZeroes(off, length int64, unmap bool) error
+	Size() int64
+}
+
+// Gate decides, request by request, whether the medium may be changed at this moment.
+type Gate interface {
+	// Enter is called before a request that changes something, which is refused where it returns false.
+	Enter(ctx context.Context) bool
+	// Leave is called when a request that was let in has run.
+	Leave()
+}
+
+// Export is what connections lead to.
+type Export struct {
+	Name     string
+	Device   Device
+	ReadOnly bool
+	Gate     Gate // nil lets all pass
+	// Count is told of each request that ended: what it was, how many bytes it moved, and whether it failed. It may be
+	// called from many goroutines at once. Nil is not told.
+	Count func(kind Kind, bytes int, failed bool)
+}
+
+// Kind is what a request does.
+type Kind uint8
+
+// The kinds.
+const (
+	Other Kind = iota
+	Read
+	Write
+)
+
+func (e *Export) flags() uint16 {
+	// Every connection's flush covers the writes of all, so a client may have several.
+	flags := uint16(hasFlags | sendFlush | sendFUA | canMultiConn)
+	if e.ReadOnly {
+		return flags | readOnly
+	}
+	return flags | sendTrim | sendWriteZeroes
+}
+
+const (
+	// handshakeTime is how long a client has to say what it wants.
+	handshakeTime = 10 * time.Second
+	// atOnce is how many requests of a connection run at the same time. Each may hold maxData bytes.
+	atOnce = 16
+)
+
+// Serve serves one connection until its client ends it, it breaks, or ctx ends. It closes the connection. When it
+// returns nothing of it can reach the medium any more. The error is why it ended; nil is the client's wish.
+func Serve(ctx context.Context, conn net.Conn, e Export) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+		return err
+	}
+	if err := handshake(conn, &e); err != nil {
+		if errors.Is(err, errAborted) {
+			return nil
+		}
+		return fmt.Errorf("NBD handshake: %w", err)
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	s := &server{ctx: ctx, conn: conn, export: &e, room: make(chan struct{}, atOnce)}
+	defer s.running.Wait()
+	return s.receive()
+}
+
+// server serves the requests of one connection.
+type server struct {
+	ctx     context.Context //nolint:containedctx // of the connection
+	conn    net.Conn
+	export  *Export
+	room    chan struct{}
+	running sync.WaitGroup
+	sending sync.Mutex
+}
+
+// request is one, with its data.
+type request struct {
+	flags, command uint16
+	cookie         [8]byte
+	offset         int64
+	length         int64
+	data           []byte
+}
+
+const requestSize = 28
+
+// parseRequest reads a request's header.
+func parseRequest(b *[requestSize]byte) (r request, err error) {
+	if binary.BigEndian.Uint32(b[:]) != requestMagic {
+		return r, errors.New("what came is no request")
+	}
+	r.flags, r.command = binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
+	copy(r.cookie[:], b[8:])
+	r.offset, r.length = int64(binary.BigEndian.Uint64(b[16:])), int64(binary.BigEndian.Uint32(b[24:]))
+	return r, nil
+}
+
+func (s *server) receive() error {
+	in := bufio.NewReaderSize(s.conn, 64<<10)
+	for {
+		var header [requestSize]byte
+		if _, err := io.ReadFull(in, header[:]); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		r, err := parseRequest(&header)
+		switch {
+		case err != nil:
+			return err
+		case r.command == cmdDisconnect:
+			return nil
+		case r.command == cmdWrite && r.length > maxData:
+			return fmt.Errorf("a write of %d bytes is over %d", r.length, maxData)
+		}
+		s.room <- struct{}{} // before its data takes memory
+		if r.command == cmdWrite {
+			r.data = make([]byte, r.length)
+			if _, err := io.ReadFull(in, r.data); err != nil {
+				return err
+			}
+		}
+		s.running.Go(func() {
+			defer func() { <-s.room }()
+			s.answer(&r)
+		})
+	}
+}
+
+// answer runs a request and sends its reply.
+func (s *server) answer(r *request) {
+	out, kind, err := s.run(r)
+	if s.export.Count != nil {
+		moved := 0
+		if err == nil && kind != Other {
+			moved = int(r.length)
+		}
+		s.export.Count(kind, moved, err != nil)
+	}
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 16), replyMagic)
+	b = binary.BigEndian.AppendUint32(b, errnoOf(err))
+	b = append(b, r.cookie[:]...)
+	buffers := net.Buffers{b}
+	if err == nil && len(out) > 0 {
+		buffers = append(buffers, out)
+	}
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	if _, err := buffers.WriteTo(s.conn); err != nil {
+		_ = s.conn.Close() // the reader finds it broken
+	}
+}
+
+// run does what a request asks for.
+func (s *server) run(r *request) (out []byte, kind Kind, err error) {
+	e := s.export
+	size := e.Device.Size()
+	inside := r.offset >= 0 && r.offset <= size && r.length <= size-r.offset
+	switch r.command {
+	case cmdRead:
+		if !inside || r.length > maxData {
+			return nil, Read, syscall.EINVAL
+		}
+		out = make([]byte, r.length)
+		_, err = e.Device.ReadAt(out, r.offset)
+		return out, Read, err
+	case cmdFlush:
+		return nil, Other, e.Device.Flush(s.ctx)
+	case cmdWrite, cmdTrim, cmdWriteZeroes:
+	default:
+		return nil, Other, syscall.EINVAL
+	}
+	switch {
+	case e.ReadOnly:
+		return nil, Write, syscall.EPERM
+	case !inside && r.command == cmdWrite:
+		return nil, Write, syscall.ENOSPC
+	case !inside:
+		return nil, Write, syscall.EINVAL
+	case e.Gate != nil && !e.Gate.Enter(s.ctx):
+		return nil, Write, syscall.EPERM
+	}
+	if e.Gate != nil {
+		defer e.Gate.Leave()
+	}
+	switch r.command {
+	case cmdWrite:
+		_, err = e.Device.WriteAt(r.data, r.offset)
+	case cmdTrim:
+		err = e.Device.Discard(r.offset, r.length)
+	case cmdWriteZeroes:
+		err = e.Device.WriteZeroes(r.offset, r.length, r.flags&flagNoHole == 0)
+	}
+	if err == nil && r.flags&flagFUA != 0 {
+		err = e.Device.Flush(s.ctx)
+	}
+	return nil, Write, err
+}
