@@ -239,7 +239,12 @@ func (s *Service) Show(ctx context.Context, id volume.ID, by volume.Who) (State,
 	if _, err := s.volumes.Get(ctx, id, by); err != nil {
 		return State{}, err
 	}
-	return s.edit(ctx, id, nil, "read", func(*volume.Edit, *State) error { return nil })
+	return s.edit(ctx, id, nil, "read", func(e *volume.Edit, st *State) error {
+		if st.Complete {
+			return nil
+		}
+		return st.build(e) // of a pool that came after Recover
+	})
 }
 
 // Recover builds the images of seeds whose last file had come when the server ended. It is called before anything else.

@@ -212,7 +212,7 @@ func (p *passage) letIn(ctx context.Context, r Record, claim *volume.Opened) err
 	if err != nil {
 		return err
 	}
-	a := &attachment{rec: r, claim: claim, gate: &Gate{}}
+	a := &attachment{rec: r, claim: claim, gate: p.s.gateOf(ctx, r)}
 	watch := func(ses Session, began bool) { p.s.watched(p.e, a, ses, began) }
 	if a.at, err = unit.Attach(ctx, r, r.Rates.Over(RatesOf(p.scene.volume.Meta)), a.gate, watch); err != nil {
 		return err

@@ -58,10 +58,13 @@ func (b *Book) Get(id volume.ID) (Record, bool) {
 	return b.Attachments[i], true
 }
 
-// Add gives r an id, an epoch, a time and a port, and enters it.
+// Add gives r an epoch, a time, a port, and an id if it has none, and enters it.
 func (b *Book) Add(r Record) Record {
 	b.Epoch++
-	r.ID, r.Epoch, r.Since, r.Port = volume.NewID(), b.Epoch, time.Now().UTC().Round(0), b.port(r.Client)
+	if r.ID.IsZero() {
+		r.ID = volume.NewID()
+	}
+	r.Epoch, r.Since, r.Port = b.Epoch, time.Now().UTC().Round(0), b.port(r.Client)
 	b.Attachments = append(slices.Clone(b.Attachments), r)
 	return r
 }

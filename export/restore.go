@@ -46,6 +46,7 @@ func (s *Service) restore(ctx context.Context, id volume.ID) {
 		if sc.book.Server != s.cfg.ServerID && len(sc.book.Attachments) > 0 {
 			return errForeign // nothing of it stands here, and its Book stays as it is
 		}
+		s.dropEnded(&sc.book)
 		return nil
 	})
 	switch {

@@ -46,6 +46,7 @@ type Service struct {
 	bootID string
 	kinds  []Kind
 	turns  keylock.Map[volume.ID]
+	pen    Pen           // nil: nothing migrates
 	poke   chan struct{} // asks Run to look at everything soon
 
 	mu      sync.Mutex

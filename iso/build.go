@@ -51,7 +51,7 @@ func Build(c Config) ([]byte, error) {
 			return nil, fault.FromOS("write the image's files", err)
 		}
 	}
-	m := &memory{}
+	m := &memory{data: make([]byte, 0, c.estimate())}
 	fsys, err := iso9660.Create(m, 0, 0, Sector, workspace)
 	if err != nil {
 		return nil, fmt.Errorf("make the image: %w", err)
@@ -74,6 +74,16 @@ func inMemory() string {
 		return shm
 	}
 	return ""
+}
+
+// estimate is about how many bytes the image will have, so that it need not grow.
+func (c *Config) estimate() int {
+	const perFile = 2 * Sector // records in both trees, and what its last sector lacks
+	size := 64 * Sector
+	for _, data := range c.Files {
+		size += len(data) + perFile
+	}
+	return size
 }
 
 func (c *Config) boot() (list []*iso9660.ElToritoEntry) {

@@ -1,6 +1,7 @@
 package iso
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -19,6 +20,9 @@ var _ backend.Storage = (*memory)(nil)
 
 var errNoFile = errors.New("an image in memory is no file")
 
+// zeros are as long as the longest piece that go-diskfs writes of them, or longer.
+var zeros [systemArea * Sector]byte
+
 // WriteAt keeps p. Zeros are left out, since all is zero in the beginning: behind a file whose length is a multiple of the sector's go-diskfs
 // fills up a sector too many, and there may be something already.
 func (m *memory) WriteAt(p []byte, off int64) (int, error) {
@@ -30,11 +34,8 @@ func (m *memory) WriteAt(p []byte, off int64) (int, error) {
 		}
 		m.data = m.data[:end]
 	}
-	for _, c := range p {
-		if c != 0 {
-			copy(m.data[off:], p)
-			break
-		}
+	if !bytes.Equal(p, zeros[:min(len(p), len(zeros))]) {
+		copy(m.data[off:], p)
 	}
 	return len(p), nil
 }

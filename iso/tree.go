@@ -12,8 +12,9 @@ import (
 
 // Bounds on what is read of a tree. The largest distribution images have some ten thousand files.
 const (
-	maxDirectory = 64 << 20 // bytes of one directory
-	maxEntries   = 1 << 20  // files and directories in all
+	maxDirectory = 16 << 20  // bytes of one directory
+	maxTree      = 256 << 20 // bytes of all directories: they may overlap, and be read more than once
+	maxEntries   = 1 << 18   // files and directories in all
 	maxDepth     = 64
 )
 
@@ -158,12 +159,16 @@ type walker struct {
 	im   *Image
 	seen map[uint32]bool // directories by their extent: one that comes twice is a loop
 	n    int
+	read int64 // bytes of directories so far
 	fn   func(File) error
 }
 
 func (w *walker) directory(ctx context.Context, name string, at node, depth int) error {
 	if depth > maxDepth {
 		return refuse("its directories are over %d deep", maxDepth)
+	}
+	if w.read += int64(at.length); w.read > maxTree {
+		return refuse("its directories have over %d bytes together", maxTree)
 	}
 	var below []File
 	err := w.im.readDir(ctx, name, at, func(f File) error {

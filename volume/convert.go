@@ -25,6 +25,9 @@ func (s *Service) Convert(ctx context.Context, id ID, by Who, to Format, p Progr
 		case !slices.Contains(h.at.backend.Caps().Formats, to):
 			return fault.Errorf(fault.UnsupportedFormat, "pool %s can't keep format %s; it keeps %v", h.at.pool.Name(), to, h.at.backend.Caps().Formats)
 		}
+		if err := s.held(h); err != nil {
+			return err
+		}
 		if err := s.unused(h, fault.VolumeInUse, "it can't be converted"); err != nil {
 			return err
 		}
@@ -44,6 +47,9 @@ func (s *Service) Compact(ctx context.Context, id ID, by Who, p Progress) error 
 		}
 		if h.found.Meta.Base == "" {
 			return nil
+		}
+		if err := s.held(h); err != nil {
+			return err
 		}
 		if err := s.unused(h, fault.VolumeInUse, "it can't be compacted"); err != nil {
 			return err

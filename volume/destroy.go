@@ -19,6 +19,9 @@ func (s *Service) Destroy(ctx context.Context, id ID, by Who, purge bool) error 
 		op.Args = []string{"purge"}
 	}
 	err := s.operate(ctx, id, by, op, func(ctx context.Context, h *handle) error {
+		if err := s.held(h); err != nil {
+			return err
+		}
 		if err := s.unused(h, fault.VolumeCannotBeDeleted, "it can't be destroyed"); err != nil {
 			return err
 		}

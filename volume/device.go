@@ -21,9 +21,9 @@ type NowReader interface {
 	ReadNow(p []byte, off int64) bool
 }
 
-// NowWriter is a Device whose writes may take no longer than to copy them.
+// NowWriter is a Device whose writes seldom wait for anything.
 type NowWriter interface {
-	// WritesNow reports whether a write of length bytes need not wait for anything.
+	// WritesNow reports whether a write of length bytes is likely to take no longer than to copy them.
 	WritesNow(length int64) bool
 }
 

@@ -25,6 +25,8 @@ const (
 	EventHeartbeatLost = "export.heartbeat_lost" // another server, or nobody, has the volume; or its storage does not answer
 	EventLogin         = "session.began"
 	EventLogout        = "session.ended"
+
+	EventMigration = "migration.changed"
 )
 
 // ExportEvent says which attachment an event is about, and for a session who is logged in.
@@ -34,6 +36,15 @@ type ExportEvent struct {
 	Attachment ID     `json:"attachment_id"`
 	Initiator  string `json:"initiator,omitempty"`
 	Remote     string `json:"remote,omitempty"`
+}
+
+// MigrationEvent says where a live migration stands.
+type MigrationEvent struct {
+	ID      ID     `json:"migration_id"`
+	State   string `json:"state"`
+	Pen     string `json:"pen"` // the side that may change the volumes
+	Volumes []ID   `json:"volume_ids"`
+	Alarm   string `json:"alarm,omitempty"` // what somebody has to look after
 }
 
 // Event is something that happened. It carries names, never secrets.
@@ -46,7 +57,8 @@ type Event struct {
 	Pool     string    `json:"pool,omitempty"`
 	Job      any       `json:"job,omitempty"`
 
-	Export *ExportEvent `json:"export,omitempty"`
+	Export    *ExportEvent    `json:"export,omitempty"`
+	Migration *MigrationEvent `json:"migration,omitempty"`
 
 	// Who may see it: nil is everybody, else the owner of the private volume it speaks of.
 	Owner *Client `json:"-"`
@@ -138,7 +150,7 @@ func (ev *Events) Revision() int64 {
 // listed reports whether an event may change what lists of volumes show.
 func listed(kind string) bool {
 	switch kind {
-	case EventJob, EventLogin, EventLogout, EventHeartbeatLost:
+	case EventJob, EventLogin, EventLogout, EventHeartbeatLost, EventMigration:
 		return false
 	}
 	return true

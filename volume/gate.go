@@ -80,8 +80,7 @@ func (g *gate) ReadNow(p []byte, off int64) bool {
 	return ok && r.ReadNow(p, off)
 }
 
-// WritesNow is false while requests are held back. A write that comes when they are held back next waits after all,
-// for no longer than storage takes to flush that takes writes at once.
+// WritesNow is false while requests are held back.
 func (g *gate) WritesNow(length int64) bool {
 	if !g.mu.TryRLock() {
 		return false

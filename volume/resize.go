@@ -23,6 +23,11 @@ func (s *Service) Resize(ctx context.Context, id ID, by Who, r ResizeRequest) er
 			return err
 		}
 		m := h.found.Meta
+		if m.Size != r.Size {
+			if err := s.held(h); err != nil {
+				return err
+			}
+		}
 		switch {
 		case m.ReadOnly:
 			return fault.Errorf(fault.VolumeDimensionNotUpdatable, "volume %s is read-only; its size can't change", id)

@@ -24,6 +24,9 @@ type Config struct {
 	ISO     ISOInspector // nil: ISO volumes get no content
 	State   *os.Root     // where the journal of unfinished sets lies; nil: CreateMany is not all or nothing across a crash
 
+	// Held refuses, with its error, what would change the size, format, owner or existence of a volume. Nil refuses nothing.
+	Held func(id ID) error
+
 	ImportDirs []string      // absolute directories that files may be imported from
 	LockWait   time.Duration // how long an operation waits for the one before it; default 5 s
 }

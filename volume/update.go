@@ -89,6 +89,9 @@ func (s *Service) Transfer(ctx context.Context, id ID, by Who, to Client) error 
 		if m.Creator == to {
 			return nil
 		}
+		if err := s.held(h); err != nil {
+			return err
+		}
 		if m.Private {
 			if err := s.unused(h, fault.VolumeInUse, "a private volume can't change its owner"); err != nil {
 				return err

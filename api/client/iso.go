@@ -70,13 +70,14 @@ type ISOImage struct {
 
 // isoPath is where a file of an ISO volume is; "" is the root.
 func isoPath(id, name string, q url.Values) string {
-	path := "/iso/" + url.PathEscape(id) + "/files"
+	var path strings.Builder
+	path.WriteString("/iso/" + url.PathEscape(id) + "/files")
 	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
 		if part != "" {
-			path += "/" + url.PathEscape(part)
+			path.WriteString("/" + url.PathEscape(part))
 		}
 	}
-	return withQuery(path, q)
+	return withQuery(path.String(), q)
 }
 
 func withQuery(path string, q url.Values) string {

@@ -8,6 +8,7 @@ import (
 	"elstore/cloudinit"
 	"elstore/export"
 	"elstore/iso"
+	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
 )
@@ -34,6 +35,9 @@ type Config struct {
 	Exports *export.Service
 	ISO     *iso.Service
 	Seeds   *cloudinit.Service
+
+	Migrations *livemigration.Service
+
 	Version string // of the server, as GET /version tells it
 }
 
@@ -56,7 +60,7 @@ func (a *API) Routes() []rest.Route {
 		put    = []string{http.MethodPut}
 		del    = []string{http.MethodDelete}
 	)
-	return []rest.Route{
+	return append([]rest.Route{
 		{Methods: post, Path: "/create", Handler: changes(a, a.create)},
 		{Methods: post, Path: "/create/multiple", Handler: changes(a, a.createMany)},
 		{Methods: post, Path: "/create/url", Handler: changes(a, a.createURL)},
@@ -120,5 +124,5 @@ func (a *API) Routes() []rest.Route {
 		{Methods: get, Path: "/version", Handler: a.version},
 		{Methods: get, Path: "/openapi.json", Handler: openapiJSON},
 		{Methods: get, Path: "/openapi.yaml", Handler: openapiYAML},
-	}
+	}, a.migrationRoutes()...)
 }

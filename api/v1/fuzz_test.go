@@ -26,7 +26,7 @@ func FuzzRequests(f *testing.F) {
 		"[" + newVolume("size", "0.0001") + "]", `{"client_uid": "` + alice + `", "limit": 1, "name": "target", "x": 1}`,
 		`{"volume_id": "` + id + `", "creatorID": "` + alice + `", "name": "c", "purge": false}`,
 		`{"vid": "` + id + `", "creatorID": "` + alice + `", "name": "n", "bus": "ide", "note": null, "size": 0.0002, "format": "raw", "newCreatorID": "` + alice + `"}`,
-		`{"size": 1, "pool": "pool"}`, newVolume("url", `"http://127.0.0.1/"`), newVolume("path", `"/etc/passwd", "overlay": true`),
+		`{"size": 1, "pool": "pool"}`, `{"volume_ids": ["` + id + `"], "client_uid": "` + alice + `", "destination": {"client_uid": "` + bob + `"}, "owner": "source"}`, newVolume("url", `"http://127.0.0.1/"`), newVolume("path", `"/etc/passwd", "overlay": true`),
 		"--b\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n" + newVolume("size", "0.0001") + "\r\n--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nxxxx\r\n--b--\r\n",
 	}
 	for i := range routes {

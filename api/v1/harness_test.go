@@ -29,6 +29,7 @@ import (
 	"elstore/cloudinit"
 	"elstore/export"
 	"elstore/iso"
+	"elstore/livemigration"
 	"elstore/test/exports"
 	"elstore/test/rig"
 	"elstore/volume"
@@ -67,6 +68,8 @@ type server struct {
 	http *httptest.Server
 
 	exports *export.Service
+
+	migrations *livemigration.Service
 }
 
 // newServer serves a root with one pool named pool. change may alter the Service's configuration.
@@ -76,11 +79,13 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 	s.pool = rig.Pool(t, s.root, "pool", settings)
 	s.Parts = rig.Assemble(t, s.root, func(c *volume.Config) {
 		c.LockWait = time.Second
+		c.Held = func(id volume.ID) error { return s.migrations.Held(id) }
 		for _, fn := range change {
 			fn(c)
 		}
 	})
 	s.exports = exports.Serve(t, s.Parts, "")
+	s.migrations = exports.Migrate(t, s.Parts, s.exports)
 	s.http = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: s.routes()}))
 	t.Cleanup(s.http.Close)
 	return s
@@ -89,7 +94,7 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 // routes are those of the API over the server's parts.
 func (s *server) routes() []rest.Route {
 	return v1.New(v1.Config{
-		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports, Version: "test",
+		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports, Migrations: s.migrations, Version: "test",
 		ISO:   iso.NewService(s.Volumes),
 		Seeds: cloudinit.NewService(cloudinit.Config{Volumes: s.Volumes, Log: slog.New(slog.DiscardHandler), Fetch: newFetcher(s.t)}),
 	}).Routes()

@@ -142,7 +142,7 @@ func inEditor(cmd *cobra.Command, s *session, id, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory of our own
 	file := filepath.Join(dir, filepath.Base(name))
 	if err := os.WriteFile(file, old, 0o600); err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func inEditor(cmd *cobra.Command, s *session, id, name string) ([]byte, error) {
 	if err := run.Run(); err != nil {
 		return nil, usagef("the editor %s failed: %v", words[0], err)
 	}
-	data, err := os.ReadFile(file)
+	data, err := os.ReadFile(file) //nolint:gosec // made above
 	if err == nil && bytes.Equal(data, old) {
 		err = errUnchanged
 	}

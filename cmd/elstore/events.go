@@ -54,7 +54,7 @@ as the server still knows them.`,
 	f.Int64Var(&since, "since", 0, "begin after the event of this sequence number")
 	f.StringArrayVar(&kinds, "type", nil, "only events whose type begins so, as volume. or job.changed; may be repeated")
 	f.IntVar(&count, "count", 0, "end after so many events (default never)")
-	completeFlag(cmd, "type", words("volume.", "pool.", "job.", "export.", "session."))
+	completeFlag(cmd, "type", words("volume.", "pool.", "job.", "export.", "session.", "migration."))
 	return cmd
 }
 

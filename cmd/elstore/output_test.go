@@ -37,6 +37,20 @@ const (
 		`"read_operations":1,"read_bytes":4096,"write_operations":2,"write_bytes":5000000,"other_operations":9,"errors":7}`
 )
 
+const (
+	preparedMigration = `{"migration_id":"` + jobID32 + `","state":"PREPARED","pen":"source","source":{"client_uid":"` + anybody + `"},` +
+		`"destination":{"client_uid":"` + bob + `","initiator":"iqn.node2","host":"node2"},"began":"2026-01-02T03:04:05Z","deadline":"2026-01-02T03:34:05Z",` +
+		`"volumes":[{"volume_id":"` + webID + `","source_attachment_id":"` + otherID + `","attachment_id":"` + jobID32 + `","sessions":[],"uri":"iscsi://u%s@192.0.2.1:3260/iqn.t/0","user":"u","secret":"s"}]}`
+	concludingMigration = `{"migration_id":"` + jobID32 + `","state":"CONCLUDING","pen":"destination","waiting":"not yet","source":{"client_uid":"` + anybody + `"},` +
+		`"destination":{"client_uid":"` + bob + `"},"began":"2026-01-02T03:04:05Z","deadline":"2026-01-02T03:34:05Z","alarm":"late",` +
+		`"volumes":[{"volume_id":"` + webID + `","sessions":[{"initiator":"iqn.only\u001b[31m","remote":"192.0.2.9:40000","since":"2026-01-02T03:05:06Z"}]}]}`
+	concludedMigration = `{"migration_id":"` + jobID32 + `","state":"STABLE","pen":"destination","owner":"destination","source":{"client_uid":"` + anybody + `"},` +
+		`"destination":{"client_uid":"` + bob + `"},"began":"2026-01-02T03:04:05Z","deadline":"2026-01-02T03:34:05Z","ended":"2026-01-02T03:06:05Z","volumes":[]}`
+	stuckMigration = `{"migration_id":"` + jobID32 + `","state":"NEEDS_OPERATOR","pen":"","alarm":"gone","source":{"client_uid":"` + anybody + `"},` +
+		`"destination":{"client_uid":"` + bob + `"},"began":"2026-01-02T03:04:05Z","deadline":"2026-01-02T03:34:05Z","volumes":[]}`
+	jobID32 = "0123456789abcdef0123456789abcdee"
+)
+
 func doneJob(result string) string {
 	return `{"id":"` + jobID + `","kind":"clone","state":"done","bytes_done":9,"bytes_total":9,"created":"2026-01-02T03:04:05Z","result":` + result + `}`
 }
@@ -87,6 +101,21 @@ func TestOutput(t *testing.T) {
 		{"export/orphans", "export list --orphans", answers{"POST /exports": {ok(`[{"volume_id":"` + webID + `","problem":"the marker x is of nobody"}]`)}}},
 		{"export/show", "export show web", with("POST /exports", ok("["+exportInfo+"]"))},
 		{"export/show-none", "export show web", with("POST /exports", ok("[]"))},
+		{"migration/prepare", "migration prepare web --to " + bob + " --initiator iqn.node2 --host node2 --timeout 10m", with("POST /livemigration/prepare", ok(preparedMigration))},
+		{"migration/prepare-json", "migration prepare web --json --source-initiator iqn.node1", with("POST /livemigration/prepare", ok(preparedMigration))},
+		{"migration/prepare-nothing", "migration prepare", answers{}},
+		{"migration/prepare-to-nobody", "migration prepare web --to x", found},
+		{"migration/list", "migration list --of " + bob, answers{"GET /livemigration?client_uid=" + bob: {ok("[" + concludingMigration + "," + concludedMigration + "]")}}},
+		{"migration/list-quiet", "migration list -q", answers{"GET /livemigration": {ok("[" + concludingMigration + "]")}}},
+		{"migration/list-json", "migration list --json", answers{"GET /livemigration": {ok("[" + concludingMigration + "]")}}},
+		{"migration/show", "migration show " + jobID32, answers{"GET /livemigration/" + jobID32: {ok(concludingMigration)}}},
+		{"migration/show-what", "migration show web", answers{}},
+		{"migration/conclude", "migration conclude " + strings.ToUpper(jobID32) + " --force", answers{"POST /livemigration/conclude": {ok(concludingMigration), ok(concludedMigration)}}},
+		{"migration/conclude-early", "migration conclude " + jobID32, answers{"POST /livemigration/conclude": {refuses(412, "ConditionFailed", "the destination is not logged in")}}},
+		{"migration/conclude-stuck", "migration conclude " + jobID32, answers{"POST /livemigration/conclude": {ok(stuckMigration)}}},
+		{"migration/revert", "migration revert " + jobID32 + " --assert-source-running -q", answers{"POST /livemigration/revert": {ok(concludedMigration)}}},
+		{"migration/resolve", "migration resolve " + jobID32 + " destination", answers{"POST /livemigration/resolve": {ok(concludedMigration)}}},
+		{"migration/resolve-both", "migration resolve " + jobID32 + " both", answers{}},
 		{"unexport/unexport", "unexport web", with("POST /unexport", ok(`{"volume_id":"`+webID+`"}`))},
 		{"unexport/from", "unexport web --from " + bob + " --type iscsi --if-idle --json", with("POST /unexport", ok(`{"volume_id":"`+webID+`"}`))},
 		{"unexport/busy", "unexport web --if-idle", with("POST /unexport", refuses(409, "ExportBusy", "volume is in use by iqn.machine at 192.0.2.9:40000"))},

@@ -19,6 +19,7 @@ import (
 	"elstore/export"
 	"elstore/export/iscsi"
 	"elstore/iso"
+	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -47,6 +48,8 @@ type server struct {
 	portals   []net.Listener // of iSCSI
 	target    *iscsi.Server
 	exports   *export.Service
+
+	migrations *livemigration.Service
 
 	mu       sync.Mutex
 	backends map[string]*file.Backend // by the name of the pool
@@ -98,13 +101,17 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	}
 	s.volumes, err = volume.New(volume.Config{
 		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool}, ISO: iso.Inspector{},
-		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait,
+		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait, Held: s.held,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
-	return s, s.newExports(o)
+	if err := s.newExports(o); err != nil {
+		return nil, err
+	}
+	s.migrations, err = livemigration.New(livemigration.Config{Exports: s.exports, Events: s.events, Log: log, State: s.state.root})
+	return s, err
 }
 
 // run recovers the pools, opens the API, and serves until ctx ends; then it lets work that runs end for a while.
@@ -123,6 +130,7 @@ func (s *server) run(ctx context.Context, o options) error {
 		return err
 	}
 	s.exports.Restore(ctx)
+	s.migrations.Restore(ctx)
 	if err := s.seeds.Recover(ctx); err != nil {
 		return err
 	}
@@ -130,7 +138,7 @@ func (s *server) run(ctx context.Context, o options) error {
 		Log: s.log,
 		Routes: v1.New(v1.Config{
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
-			ISO: iso.NewService(s.volumes), Seeds: s.seeds,
+			ISO: iso.NewService(s.volumes), Seeds: s.seeds, Migrations: s.migrations,
 		}).Routes(),
 	})
 	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
@@ -143,6 +151,7 @@ func (s *server) run(ctx context.Context, o options) error {
 	wg.Go(func() { s.volumes.Run(work, sweepInterval) })
 	wg.Go(func() { s.sweepKeys(work) })
 	wg.Go(func() { s.exports.Run(work) })
+	wg.Go(func() { s.migrations.Run(work) })
 	failed := make(chan error, len(s.listeners)+len(s.portals))
 	for _, l := range s.portals {
 		wg.Go(func() { failed <- s.target.Serve(l) }) //nolint:contextcheck // sessions end with Shutdown, not with ctx
@@ -174,6 +183,9 @@ func (s *server) run(ctx context.Context, o options) error {
 	// Then the machines: they are asked to log out, and find their volumes again when a server is back.
 	return errors.Join(err, s.exports.Close(grace))
 }
+
+// held refuses to change volumes that migrate. Nothing is changed before there are migrations.
+func (s *server) held(id volume.ID) error { return s.migrations.Held(id) }
 
 func addressesOf(listeners []net.Listener) []string {
 	addresses := make([]string, len(listeners))

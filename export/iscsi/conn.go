@@ -15,6 +15,10 @@ type conn struct {
 	net    net.Conn
 	life   life
 
+	// The reader's.
+	session *session      // once it is in its full feature phase
+	waited  time.Duration // when the runtime waited for it last, since life started
+
 	mu     sync.Mutex
 	reason error         // why it was killed
 	killed chan struct{} // made by closing, closed by kill
@@ -58,7 +62,7 @@ func (c *conn) closing() <-chan struct{} {
 func (c *conn) run() {
 	defer c.server.forget(c)
 	_ = c.net.SetDeadline(time.Now().Add(c.server.cfg.LoginTimeout))
-	reader, writer := pdu.NewReader(c.life.watch(pdu.Lazy(c.net))), pdu.NewWriter(c.net)
+	reader, writer := pdu.NewReader(c.life.watch(pdu.Lazy(c.net, c))), pdu.NewWriter(c.net)
 	defer reader.Close()
 	defer writer.Discard()
 	s, err := c.login(reader, writer)
@@ -76,6 +80,7 @@ func (c *conn) run() {
 	if err == nil {
 		_ = c.net.SetDeadline(time.Time{})
 		s.begin()
+		c.session = s
 		err = s.read()
 	}
 	s.end(err)

@@ -13,24 +13,13 @@ func (s *session) isQuick(t *task) bool {
 	case t.plan.Kind == scsi.KindRead:
 		return t.plan.Direct && s.target.reader != nil && t.inRoom() > 0
 	case t.plan.Kind == scsi.KindWrite:
-		return s.target.writer != nil && s.target.writer.WritesNow(t.plan.Length)
+		return !t.plan.Stable && s.target.writer != nil && s.target.writer.WritesNow(t.plan.Length)
 	}
 	return false
 }
 
-// runNow runs a command that is quick. False leaves it to a worker.
+// runNow runs a read that is quick. False leaves it to a worker.
 func (s *session) runNow(t *task) bool {
-	if t.plan.Kind == scsi.KindWrite {
-		gate := s.attachment.cfg.Gate
-		if gate != nil && !gate.Try() {
-			return false
-		}
-		s.run(t)
-		if gate != nil {
-			gate.Leave()
-		}
-		return true
-	}
 	unit := s.nexus.Unit()
 	if !unit.Admit(s.nexus, &t.cmd) {
 		t.take()

@@ -11,10 +11,14 @@ import (
 // life is when something of a connection's peer came last. A peer that sends a long PDU slowly lives.
 type life struct {
 	started time.Time
-	last    atomic.Int64 // nanoseconds since started
+	last    atomic.Int64  // nanoseconds since started
+	gap     time.Duration // between the last two; the reader's
 }
 
-func (l *life) note() { l.last.Store(int64(time.Since(l.started))) }
+func (l *life) note() {
+	now := time.Since(l.started)
+	l.gap = now - time.Duration(l.last.Swap(int64(now)))
+}
 
 // watch makes every read of src a sign of life.
 func (l *life) watch(src io.Reader) io.Reader {

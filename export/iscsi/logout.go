@@ -27,6 +27,7 @@ func (s *session) logout(p *pdu.PDU) (taken bool, err error) {
 	}
 	w := newWaiter()
 	s.abort(w, func(*task) bool { return true }, abortQuietly)
+	s.dropInline()
 	select {
 	case <-w.wait():
 	case <-s.conn.closing():

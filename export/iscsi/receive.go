@@ -10,8 +10,9 @@ import (
 var errLoggedOut = errors.New("the initiator logged out")
 
 // read takes in PDUs until the connection ends, or a logout was answered. Answers leave once no further PDU is
-// there.
+// there. It returns when nobody reads any more, also where another goroutine went on with it.
 func (s *session) read() error {
+	defer s.dropInline()
 	for {
 		p, err := s.reader.Next()
 		if err != nil {
@@ -20,9 +21,14 @@ func (s *session) read() error {
 		if err := s.handle(p); err != nil {
 			return err
 		}
-		if !s.reader.Buffered() || s.heavy() {
-			s.flush()
+		if s.reader.Buffered() && !s.heavy() {
+			continue
 		}
+		if relief := s.runInline(); relief != nil {
+			s.sender()
+			return <-relief
+		}
+		s.flush()
 	}
 }
 

@@ -16,7 +16,7 @@ func (s *session) settle(t *task) {
 		s.runOrQueue(t)
 		return
 	case !t.admitted:
-		if !t.noUnit && !s.nexus.Unit().Admit(s.nexus, &t.cmd) {
+		if !t.noUnit && s.mayJudge(t) && !s.nexus.Unit().Admit(s.nexus, &t.cmd) {
 			t.take()
 			s.finish(t)
 			return
@@ -40,6 +40,20 @@ func (s *session) settle(t *task) {
 	s.enqueue(t)
 }
 
+// mayJudge reports whether a task can be refused before its data is asked for. Where a gate is shut that is left for later: to open
+// it may move reservations.
+func (s *session) mayJudge(t *task) bool {
+	gate := s.attachment.cfg.Gate
+	if gate == nil || !t.plan.Changes {
+		return true
+	}
+	if !gate.Try() {
+		return false
+	}
+	gate.Leave()
+	return true
+}
+
 // needsGrant reports whether a task has to wait its turn for memory. One that has its own must never do that: it
 // is what the others wait for.
 func (t *task) needsGrant() bool { return t.reserved == 0 && t.need() > 0 }
@@ -58,7 +72,13 @@ func (s *session) runOrQueue(t *task) {
 		s.mu.Lock()
 		ok := t.aborted == notAborted && (!t.needsGrant() || s.pending.len() == 0) &&
 			s.mayRun(t) && s.reserve(t)
+		writes := t.plan.Kind == scsi.KindWrite
+		ok = ok && (!writes || s.inline.allowed(s))
 		s.mu.Unlock()
+		if ok && writes {
+			s.inline.tasks = append(s.inline.tasks, t)
+			return
+		}
 		if ok && s.runNow(t) {
 			s.finish(t)
 			return

@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"math"
 	"time"
 
 	"elstore/export/iscsi/pdu"
@@ -21,8 +22,10 @@ type message struct {
 }
 
 const (
-	// inLine is how many bytes of answers the reader tries to send itself.
-	inLine = 256 << 10
+	// enough is how many bytes of answers don't wait for more.
+	enough = 256 << 10
+	// inLine is how many bytes of answers the reader tries to send itself: as many as connections buffer.
+	inLine = 4 << 20
 	// maxQueue and maxWeight bound what a peer can have us queue without reading any of it. Answers of tasks
 	// are bounded by their grants.
 	maxQueue  = 1024
@@ -63,7 +66,7 @@ func (s *session) discard(m *message) {
 func (s *session) heavy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.load > inLine || s.weight > inLine
+	return s.load > enough || s.weight > enough
 }
 
 // flush is the reader's: what is queued is sent, by the reader itself as far as that takes no waiting.
@@ -140,21 +143,21 @@ func (s *session) sent(batch []message) {
 
 // write encodes messages and writes them.
 func (s *session) write(batch []message) bool {
-	s.encode(batch)
+	s.encode(batch, maxGather)
 	s.flushWriter()
 	return true
 }
 
 // tryWrite encodes messages and writes them if that takes no waiting.
 func (s *session) tryWrite(batch []message) (done bool) {
-	s.encode(batch)
+	s.encode(batch, math.MaxInt)
 	done, err := s.writer.TryFlush()
 	s.wrote(err)
 	return done
 }
 
-// encode makes PDUs of messages. It writes where they are many.
-func (s *session) encode(batch []message) {
+// encode makes PDUs of messages, and writes, however long that takes, whenever they have so many bytes.
+func (s *session) encode(batch []message, gather int) {
 	for i := range batch {
 		m := &batch[i]
 		if m.credit {
@@ -172,7 +175,7 @@ func (s *session) encode(batch []message) {
 		if m.segment > 0 {
 			s.segment = m.segment
 		}
-		if s.writer.Queued() >= maxGather {
+		if s.writer.Queued() >= gather {
 			s.flushWriter()
 		}
 		if m.last {

@@ -26,7 +26,8 @@ type Server struct {
 	cfg         Config
 	negotiation *login.Config
 
-	granted atomic.Int64 // bytes that commands hold
+	granted   atomic.Int64 // bytes that commands hold
+	lingering *lingering
 
 	mu        sync.Mutex
 	closed    bool
@@ -50,6 +51,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:       cfg,
+		lingering: newLingering(),
 		stopped:   make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),

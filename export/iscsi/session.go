@@ -38,6 +38,7 @@ type session struct {
 	text   *login.Text
 	rules  pdu.Rules
 	early  []early // commands beyond a gap, by CmdSN
+	inline inline  // partly under mu
 
 	expCmdSN, maxCmdSN atomic.Uint32 // changed by the reader, and by the sender
 	flushed            atomic.Int64  // when the sender got something off last, in nanoseconds of conn.life
@@ -143,6 +144,7 @@ func (s *session) end(err error) {
 	s.mu.Lock()
 	s.closed = true
 	s.pings.stop()
+	s.inline.stop()
 	s.eased.Broadcast()
 	s.mu.Unlock()
 	s.abort(newWaiter(), func(*task) bool { return true }, abortQuietly)

@@ -17,9 +17,9 @@ type NowReader interface {
 	ReadNow(p []byte, off int64) bool
 }
 
-// NowWriter is a medium whose writes need not wait for anything.
+// NowWriter is a medium whose writes seldom wait for anything.
 type NowWriter interface {
-	// WritesNow reports whether a write of so many bytes takes no longer than to copy them.
+	// WritesNow reports whether a write of so many bytes is likely to take no longer than to copy them.
 	WritesNow(length int64) bool
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"syscall"
 )
 
@@ -116,27 +117,44 @@ func (lu *LogicalUnit) Fence(ctx context.Context, match func(Registration) bool)
 	return err
 }
 
-// MoveRegistration gives the registration of a nexus, and the reservation that it holds, to another one, which
-// keeps its own where it has one. It changes nothing where it fails.
-func (lu *LogicalUnit) MoveRegistration(ctx context.Context, from, to *Nexus) error {
+// MoveRegistrations gives the registrations that match, and the reservation that one of them holds, to other nexuses, in turn: the
+// holder's first. One that has a registration keeps its own. What is left when every nexus had one stays where it is. Nothing has
+// changed where it fails.
+func (lu *LogicalUnit) MoveRegistrations(ctx context.Context, match func(Registration) bool, to ...*Nexus) error {
 	_, err := lu.amend(ctx, func(m *amendment) (bool, answer) {
-		i := m.find(from.key)
-		if i < 0 {
-			return false, good
+		var from []nexusKey
+		for i := range m.Registrations {
+			g := m.Registrations[i]
+			switch {
+			case !match(g):
+			case m.Holder != nil && m.Holder.nexus() == g.nexus():
+				from = slices.Insert(from, 0, g.nexus())
+			default:
+				from = append(from, g.nexus())
+			}
 		}
-		moved := m.Registrations[i]
-		moved.Initiator, moved.Port, moved.PortID = to.cfg.Initiator, to.cfg.Port.Name, to.cfg.Port.ID
-		if j := m.find(to.key); j >= 0 {
-			moved = m.Registrations[j]
-		} else {
-			m.Registrations = append(m.Registrations, moved)
+		from = from[:min(len(from), len(to))]
+		for i, n := range from {
+			m.move(n, to[i])
 		}
-		if m.Holder != nil && m.Holder.nexus() == from.key {
-			m.Holder = &moved
-		}
-		m.Generation++
-		m.drop(i)
-		return true, good
+		return len(from) > 0, good
 	})
 	return err
+}
+
+// move gives one registration to a nexus.
+func (m *amendment) move(from nexusKey, to *Nexus) {
+	i := m.find(from)
+	moved := m.Registrations[i]
+	moved.Initiator, moved.Port, moved.PortID = to.cfg.Initiator, to.cfg.Port.Name, to.cfg.Port.ID
+	if j := m.find(to.key); j >= 0 {
+		moved = m.Registrations[j]
+	} else {
+		m.Registrations = append(m.Registrations, moved)
+	}
+	if m.Holder != nil && m.Holder.nexus() == from {
+		m.Holder = &moved
+	}
+	m.Generation++
+	m.drop(i)
 }

@@ -10,6 +10,8 @@ type Plan struct {
 	// Direct says that the transport may read Length bytes at Offset of the Device itself, between Admit and
 	// Finish.
 	Direct bool
+	// Stable says that a KindWrite does not end before what it writes is on stable storage.
+	Stable bool
 	// Changes says that the command changes the medium or what the unit keeps about it: who may send it is
 	// more than a question of reading.
 	Changes bool
@@ -49,6 +51,9 @@ func (lu *LogicalUnit) Plan(cdb *[16]byte) Plan {
 	if op.kind == KindRead {
 		p.Direct = n > 0 && !forcesUnitAccess(op, cdb) && s.within(lu.blocks.Load()) &&
 			p.Offset+n <= lu.device.Size()
+	}
+	if op.kind == KindWrite {
+		p.Stable = forcesUnitAccess(op, cdb) || lu.is(stateWriteThrough)
 	}
 	return p
 }

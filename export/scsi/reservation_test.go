@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -464,7 +465,7 @@ func TestNothingWithoutSaving(t *testing.T) {
 		if err := lu.Fence(t.Context(), func(Registration) bool { return true }); err == nil {
 			t.Error("fenced without saving")
 		}
-		if err := lu.MoveRegistration(t.Context(), n[0], n[1]); err == nil {
+		if err := lu.MoveRegistrations(t.Context(), of(n[0]), n[1]); err == nil {
 			t.Error("moved without saving")
 		}
 		wantReservations(t, lu, 2, []uint64{1, 2}, WriteExclusiveRegistrantsOnly, 1)
@@ -673,24 +674,51 @@ func TestFence(t *testing.T) {
 	wantReservations(t, lu, 3, []uint64{2}, 0, 0)
 }
 
-func TestMoveRegistration(t *testing.T) {
+// of matches the registrations of nexuses.
+func of(nexuses ...*Nexus) func(Registration) bool {
+	return func(g Registration) bool {
+		return slices.ContainsFunc(nexuses, func(n *Nexus) bool { return n.key == g.nexus() })
+	}
+}
+
+func TestMoveRegistrations(t *testing.T) {
 	lu := newUnit(t, Config{})
 	n := registered(t, lu, 1)
 	to, third := attach(t, lu, 2), attach(t, lu, 3)
 	reserveOutCommand(t, n[0], outReserve, ExclusiveAccess, 1, 0).want(t, "good")
-	if err := lu.MoveRegistration(t.Context(), n[0], to); err != nil {
+	if err := lu.MoveRegistrations(t.Context(), of(n[0]), to); err != nil {
 		t.Fatal(err)
 	}
 	wantReservations(t, lu, 2, []uint64{1}, ExclusiveAccess, 1)
 	send(t, n[0], "28 00 00000000 00 0001 00").want(t, "conflict")
 	send(t, to, "28 00 00000000 00 0001 00").want(t, "good")
 	reserveOutCommand(t, third, outRegister, 0, 0, 3).want(t, "good")
-	if err := lu.MoveRegistration(t.Context(), to, third); err != nil {
+	if err := lu.MoveRegistrations(t.Context(), of(to), third); err != nil {
 		t.Fatal(err)
 	}
 	wantReservations(t, lu, 4, []uint64{3}, ExclusiveAccess, 3) // keeps its own key
-	if err := lu.MoveRegistration(t.Context(), to, n[0]); err != nil || lu.Reservations().Generation != 4 {
+	if err := lu.MoveRegistrations(t.Context(), of(to), n[0]); err != nil || lu.Reservations().Generation != 4 {
 		t.Error("something moved that was not there")
+	}
+}
+
+// TestMoveManyRegistrations: the initiators of a machine with several paths, which are gone already.
+func TestMoveManyRegistrations(t *testing.T) {
+	lu := newUnit(t, Config{})
+	n := registered(t, lu, 3)
+	reserveOutCommand(t, n[2], outReserve, WriteExclusive, 3, 0).want(t, "good")
+	to := []*Nexus{attach(t, lu, 4), attach(t, lu, 5)}
+	for _, gone := range n {
+		gone.Detach()
+	}
+	if err := lu.MoveRegistrations(t.Context(), of(n...), to...); err != nil {
+		t.Fatal(err)
+	}
+	wantReservations(t, lu, 5, []uint64{2, 3, 1}, WriteExclusive, 3) // of the three, two had room, the holder first
+	send(t, to[0], "2a 00 00000000 00 0000 00").want(t, "good")
+	send(t, to[1], "2a 00 00000000 00 0000 00").want(t, "conflict")
+	if err := lu.MoveRegistrations(t.Context(), of(n...)); err != nil || lu.Reservations().Generation != 5 {
+		t.Errorf("moved to nobody: %v", err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"elstore/export"
 	"elstore/export/iscsi"
 	"elstore/export/lun"
+	"elstore/livemigration"
 	"elstore/test/rig"
 	"elstore/volume"
 )
@@ -41,6 +42,14 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 		}
 	})
 	return s
+}
+
+// Migrate keeps the live migrations of what s exports.
+func Migrate(t testing.TB, p *rig.Parts, s *export.Service) *livemigration.Service {
+	t.Helper()
+	m, err := livemigration.New(livemigration.Config{Exports: s, Events: p.Events, Log: slog.New(slog.DiscardHandler), State: p.State})
+	must(t, err)
+	return m
 }
 
 func must(t testing.TB, err error) {

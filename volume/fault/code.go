@@ -70,6 +70,9 @@ const (
 	TargetNameTaken      Code = "TargetNameTaken"      // another client and volume have the same export name
 	ExportBusy           Code = "ExportBusy"           // somebody is logged in to the export
 	ExportFencing        Code = "ExportFencing"        // the export ended, and requests that were under way have not yet
+	VolumeNotExported    Code = "VolumeNotExported"    // the volume has no such export
+	MigrationNotFound    Code = "MigrationNotFound"    // no live migration bears this id, or has these volumes
+	MigrationState       Code = "MigrationState"       // the live migration is not in a state for that
 	VolumeMigrating      Code = "VolumeMigrating"      // the volume takes part in a live migration
 )
 
@@ -137,5 +140,8 @@ var kinds = map[Code]Kind{
 	TargetNameTaken:      Conflict,
 	ExportBusy:           Conflict,
 	ExportFencing:        Unavailable,
+	VolumeNotExported:    Conflict,
+	MigrationNotFound:    NotFound,
+	MigrationState:       Conflict,
 	VolumeMigrating:      Conflict,
 }

@@ -6,6 +6,8 @@
 //	  vid.<id>.elimg/          a volume: 0700, its files 0600
 //	    meta.json              its attributes; without it the directory is no volume
 //	    data.<img|qcow2|iso>   its image
+//	    isoinfo.json           what an ISO image is for
+//	    cloud-init-metadata/   the files of a seed
 //	    .lock                  the flock that excludes other processes; never renamed or removed
 //	    .deleted               {"time": …}: it lies in the bin since then
 //	    upload.part            data that arrives for Replace

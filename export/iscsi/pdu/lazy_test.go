@@ -63,7 +63,7 @@ func (r spyRoom) Return() {
 func TestLazyConnection(t *testing.T) {
 	client, server := connected(t)
 	l := Limits{MaxRecvDataSegmentLength: 1 << 18, HeaderDigest: true, DataDigest: true}
-	conn := Lazy(server)
+	conn := Lazy(server, nil)
 	s := &spy{LazyReader: conn.(LazyReader), Reader: conn, waits: make(chan struct{})}
 	go func() {
 		for i, size := range sizes {
@@ -93,7 +93,7 @@ func TestLazyConnection(t *testing.T) {
 func TestLazyConnectionFails(t *testing.T) {
 	t.Run("a deadline", func(t *testing.T) {
 		client, server := connected(t)
-		r := NewReader(Lazy(server))
+		r := NewReader(Lazy(server, nil))
 		if err := server.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
 			t.Fatal(err)
 		}
@@ -116,13 +116,13 @@ func TestLazyConnectionFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		client.Close()
-		if _, err := NewReader(Lazy(server)).Next(); err == nil || errors.Is(err, io.EOF) {
+		if _, err := NewReader(Lazy(server, nil)).Next(); err == nil || errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
 	})
 	t.Run("closed by us", func(t *testing.T) {
 		_, server := connected(t)
-		r := NewReader(Lazy(server))
+		r := NewReader(Lazy(server, nil))
 		server.Close()
 		if _, err := r.Next(); !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
@@ -135,10 +135,10 @@ func TestLazyConnectionFails(t *testing.T) {
 			a.Write(stream(Limits{}, sizes[1]))
 			a.Close()
 		}()
-		if Lazy(b) != io.Reader(b) {
+		if Lazy(b, nil) != io.Reader(b) {
 			t.Error("it is something else")
 		}
-		p, err := NewReader(Lazy(b)).Next()
+		p, err := NewReader(Lazy(b, nil)).Next()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,11 +146,19 @@ func TestLazyConnectionFails(t *testing.T) {
 	})
 }
 
+// always is a Lingerer that lingers every time.
+type always time.Duration
+
+func (a always) Linger() time.Duration { return time.Duration(a) }
+func (always) Lingered()               {}
+func (always) Waits()                  {}
+
 // BenchmarkConnection is a ping-pong of headers: what waiting for one costs.
 func BenchmarkConnection(b *testing.B) {
 	for name, source := range map[string]func(net.Conn) io.Reader{
-		"eager": func(c net.Conn) io.Reader { return c },
-		"lazy":  Lazy,
+		"eager":     func(c net.Conn) io.Reader { return c },
+		"lazy":      func(c net.Conn) io.Reader { return Lazy(c, nil) },
+		"lingering": func(c net.Conn) io.Reader { return Lazy(c, always(time.Millisecond)) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

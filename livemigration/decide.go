@@ -1,0 +1,188 @@
+package livemigration
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"elstore/volume/fault"
+)
+
+// Conclude makes the destination the owner, and fences the source. It needs a session of the destination on every volume, unless forced.
+// When it returns a Stable migration nothing of the source can reach a volume any more; where it is still Concluding that is not
+// proven yet, and is gone after without further calls. The same call again waits for it again.
+func (s *Service) Conclude(ctx context.Context, q Ref, force bool) (Info, error) {
+	return s.decide(ctx, q, func(m *migration) (Event, error) {
+		if rec := s.look(m); rec.State == Prepared && !force {
+			if err := s.arrived(&rec); err != nil {
+				return "", err
+			}
+		}
+		return Conclude, nil
+	})
+}
+
+// arrived refuses where the destination is not logged in to all volumes.
+func (s *Service) arrived(rec *Record) error {
+	var missing []string
+	for _, p := range rec.Parts {
+		if len(s.cfg.Exports.Logins(p.Volume, p.Destination)) == 0 {
+			missing = append(missing, p.Volume.String())
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fault.Errorf(fault.ConditionFailed,
+		"the destination is not logged in to %s; without \"force\" a migration is concluded only when it has all volumes attached", strings.Join(missing, ", "))
+}
+
+// Revert makes the source the owner again, and fences the destination. After the destination has written that is refused, unless the
+// caller asserts that the machine runs on the source. The answer is as Conclude's.
+func (s *Service) Revert(ctx context.Context, q Ref, assertSourceRunning bool) (Info, error) {
+	return s.decide(ctx, q, func(*migration) (Event, error) {
+		if assertSourceRunning {
+			return Assert, nil
+		}
+		return Revert, nil
+	})
+}
+
+// Resolve decides for a side what needs an operator. The side may be gone: then nobody has the volumes attached afterwards.
+func (s *Service) Resolve(ctx context.Context, q Ref, owner Side) (Info, error) {
+	return s.decide(ctx, q, func(*migration) (Event, error) {
+		switch owner {
+		case Source:
+			return ToSource, nil
+		case Destination:
+			return ToTarget, nil
+		}
+		return "", fault.Errorf(fault.BadRequest, "'owner' is %.40q; allowed is source or destination", owner)
+	})
+}
+
+// decide makes the event happen that how says, and carries it out.
+func (s *Service) decide(ctx context.Context, q Ref, how func(m *migration) (Event, error)) (Info, error) {
+	m, err := s.find(q)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := m.turn.take(ctx); err != nil {
+		return Info{}, err
+	}
+	defer m.turn.release()
+	e, err := how(m)
+	if err != nil {
+		return Info{}, err
+	}
+	ctx = context.WithoutCancel(ctx) // what was journalled is carried out whoever hangs up
+	err = s.step(ctx, m, e, func(r *Record) {
+		r.Alarm = ""
+		r.Resolved = r.Resolved || e == ToSource || e == ToTarget
+	})
+	if err != nil {
+		return Info{}, err
+	}
+	s.finish(ctx, m)
+	return s.info(m), nil
+}
+
+// handWait is how long what the losing side is doing is waited for before its sessions are cut.
+const handWait = 5 * time.Second
+
+// finish carries out what was decided: the side that stays gets all that the other one had, the other one is fenced. It may be called
+// again until the migration is stable. The caller has the turn.
+func (s *Service) finish(ctx context.Context, m *migration) {
+	rec := s.look(m)
+	keeps := rec.Keeps()
+	if keeps == "" || rec.State == Stable {
+		return
+	}
+	if rec.Pen != Source {
+		s.inherit(ctx, m, keeps)
+	}
+	var errs []error
+	for _, p := range rec.Parts {
+		errs = append(errs, s.cfg.Exports.Decide(ctx, p.Volume, m.id.String(), p.of(keeps), p.of(keeps.other()), rec.Resolved))
+	}
+	if i := firstOf(errs, fault.VolumeNotExported); i >= 0 {
+		s.alarm(ctx, m, Stuck, errs[i])
+		return
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.wait(ctx, m, err)
+		return
+	}
+	if err := s.step(ctx, m, Proven, func(r *Record) { r.Ended = time.Now().UTC().Round(0) }); err != nil {
+		s.wait(ctx, m, err)
+		return
+	}
+	s.open(&rec, keeps)
+	s.wait(ctx, m, nil)
+}
+
+func firstOf(errs []error, code fault.Code) int {
+	for i, err := range errs {
+		if fault.Is(err, code) {
+			return i
+		}
+	}
+	return -1
+}
+
+// inherit gives what one side has reserved to the other before the one is fenced, and with it goes, and lets the destination write if it
+// is the heir. What doesn't succeed in time is left: fencing is what counts.
+func (s *Service) inherit(ctx context.Context, m *migration, heir Side) {
+	ctx, cancel := context.WithTimeout(ctx, handWait)
+	defer cancel()
+	if m.pen.take(ctx) != nil {
+		return
+	}
+	defer m.pen.release()
+	if heir == Source {
+		if err := s.drain(ctx, m, Destination); err != nil {
+			return
+		}
+	}
+	for i := range m.rec.Parts {
+		p := &m.rec.Parts[i]
+		if heir == Destination {
+			if s.hand(ctx, m, p) != nil {
+				return
+			}
+			continue
+		}
+		if err := s.cfg.Exports.Succeed(ctx, p.Volume, p.Destination, p.Source); err != nil {
+			s.cfg.Log.Warn("reservations not moved back", slog.Any("migration", m.id), slog.Any("volume", p.Volume), slog.Any("error", err))
+		}
+	}
+}
+
+// wait notes why a migration is not over; nil is that it is.
+func (s *Service) wait(ctx context.Context, m *migration, why error) {
+	text := ""
+	if why != nil {
+		text = why.Error()
+	}
+	if m.pen.take(ctx) != nil {
+		return
+	}
+	defer m.pen.release()
+	s.mu.Lock()
+	known := m.waiting == text
+	m.waiting = text
+	s.mu.Unlock()
+	if !known && why != nil {
+		s.cfg.Log.Warn("live migration not over yet", slog.Any("migration", m.id), slog.Any("error", why))
+	}
+}
+
+// alarm says that somebody has to look after a migration.
+func (s *Service) alarm(ctx context.Context, m *migration, e Event, why error) {
+	s.cfg.Log.Error("live migration needs an operator", slog.Any("migration", m.id), slog.Any("error", why))
+	if err := s.step(ctx, m, e, func(r *Record) { r.Alarm = why.Error() }); err != nil {
+		s.wait(ctx, m, errors.Join(why, err))
+	}
+}

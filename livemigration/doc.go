@@ -1,0 +1,51 @@
+// Package livemigration moves the volumes of a running machine from one host to another: for a while both may have them attached, at
+// every moment exactly one of them may change them, and in the end one of them owns them.
+//
+// # States
+//
+//	STABLE(source) -prepare-> PREPARING -> PREPARED -conclude-> CONCLUDING -> STABLE(destination)
+//	     ^                      |fail        |revert               fencing not proven: again, never back
+//	     +------ REVERTING <----+------------+
+//	no safe step left -> NEEDS_OPERATOR -resolve-> REVERTING or CONCLUDING
+//
+// A migration is one machine's set of volumes, all or nothing. From CONCLUDING on it only goes forward, from REVERTING on only back: a
+// call the other way is refused, the same call again has the same answer. Status.Step is the table, and pure.
+//
+// # The pen
+//
+// While the set is PREPARED one side holds the pen: its commands that change a volume run, the other side's don't. It is one pen for
+// the set, since a machine runs in one place. It is the source's until the destination sends its first such command, to any of the
+// volumes; before that runs
+//
+//  1. the gates of the source are shut, and what had passed them has been done;
+//  2. the journal says that the pen is the destination's, on stable storage;
+//  3. what the source had reserved is the destination's;
+//  4. the gates of the destination are opened.
+//
+// What fails in 1 leaves the pen where it was. What fails after that refuses the destination's command, and its next one tries again.
+// A journal that could not be written, and may say either, leaves no side with the pen until it says one thing for certain.
+//
+// # Order of effects, and what a crash leaves
+//
+// Journal, effect, proof, answer. The journal is one file per migration in the server's state directory, replaced as a whole. Each volume's
+// part is in its own export records: there both attachments name the migration until it is decided, so that after a restart neither gets
+// an open gate before this package was asked.
+//
+// A server that starts takes back what was PREPARING; lets both sides in of what is PREPARED, with the pen where it was; and of what is
+// CONCLUDING or REVERTING lets in the side that stays, and goes on fencing the other, which is not let in again. A journal that can't be
+// read, or records that name a migration of which nothing is known, need an operator; nobody writes before that.
+//
+// # Time
+//
+// A set that is PREPARED has a deadline. When it has passed, a destination that never logged in is taken back; one that did is kept, and
+// an event and the log say so. No timer ever concludes.
+//
+// # Lock order
+//
+//  1. Service.turns: one call per migration, and one prepare at a time;
+//  2. migration.pen: the record and its journal, and the moving of the pen;
+//  3. Service.mu, for memory work only.
+//
+// Calls into export are made with the turn or the pen held: the gates of the attachments wait for commands inside to end, and those that
+// wait at a gate wait for the pen only as long as their own context lasts.
+package livemigration

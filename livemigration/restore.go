@@ -1,0 +1,79 @@
+package livemigration
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"elstore/export"
+	"elstore/volume"
+)
+
+// Restore goes on with what a server before left. It is called once, after the exports were restored and before the API opens. What can't
+// be done now Run goes on with.
+func (s *Service) Restore(ctx context.Context) {
+	for _, m := range s.list() {
+		if err := m.turn.take(ctx); err != nil {
+			return
+		}
+		rec := s.look(m)
+		if rec.State == Concluding || rec.State == Reverting {
+			s.finish(ctx, m)
+		}
+		m.turn.release()
+		rec = s.look(m)
+		s.cfg.Log.Info("live migration restored", slog.Any("migration", m.id), slog.String("state", string(rec.State)),
+			slog.String("pen", string(rec.Pen)))
+	}
+	s.adopt(ctx)
+}
+
+// adopt makes a migration of attachments whose migration is not in the journal: of those nobody knows who may write, and so nobody
+// does before an operator has said it.
+func (s *Service) adopt(ctx context.Context) {
+	parts := map[volume.ID][]export.Part{}
+	for _, p := range s.cfg.Exports.Parts(ctx) {
+		if id, err := volume.ParseID(p.Record.Migration); err == nil && s.named(p.Record.Migration) == nil {
+			parts[id] = append(parts[id], p)
+		}
+	}
+	for id, list := range parts {
+		rec := orphan(id, list)
+		m := newMigration(rec)
+		s.mu.Lock()
+		s.all[id] = m
+		s.mu.Unlock()
+		s.cfg.Log.Error("live migration without a journal found", slog.Any("migration", id), slog.Any("volumes", rec.Volumes()))
+		if m.pen.take(ctx) != nil {
+			return
+		}
+		if err := s.advance(m, func(*Record) {}); err != nil {
+			s.cfg.Log.Error("live migration not journalled", slog.Any("migration", id), slog.Any("error", err))
+		}
+		m.pen.release()
+	}
+}
+
+// orphan is the record of a migration of which only the attachments are known. The older of a volume's two is the source's.
+func orphan(id volume.ID, list []export.Part) Record {
+	now := time.Now().UTC().Round(0)
+	rec := Record{
+		ID: id, Status: Status{State: NeedsOperator}, Began: now, Deadline: now, LoggedIn: true,
+		Alarm: "the journal of this migration is lost: nobody writes before an operator says which side the machine runs on",
+	}
+	slices.SortStableFunc(list, func(a, b export.Part) int {
+		return cmp.Or(cmp.Compare(a.Volume.String(), b.Volume.String()), cmp.Compare(a.Record.Epoch, b.Record.Epoch))
+	})
+	for _, p := range list {
+		if n := len(rec.Parts); n > 0 && rec.Parts[n-1].Volume == p.Volume {
+			rec.Parts[n-1].Destination = p.Record.ID
+			rec.Destination = Party{Client: p.Record.Client, Initiator: p.Record.Initiator}
+			continue
+		}
+		rec.Parts = append(rec.Parts, Part{Volume: p.Volume, Source: p.Record.ID, Destination: volume.NewID()})
+		rec.Source = Party{Client: p.Record.Client, Initiator: p.Record.Initiator}
+	}
+	return rec
+}
