@@ -70,6 +70,7 @@ func (r *Record) due(now time.Time, keep time.Duration) bool {
 		return true
 	case Stable:
 		return now.Sub(r.Ended) > keep
+	default:
 	}
 	return false
 }
@@ -89,6 +90,7 @@ func (s *Service) tend(ctx context.Context, m *migration, now time.Time) {
 		if err := s.forget(m); err != nil {
 			s.cfg.Log.Warn("journal of a live migration not removed", slog.Any("migration", m.id), slog.Any("error", err))
 		}
+	default:
 	}
 }
 

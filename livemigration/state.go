@@ -106,11 +106,13 @@ func (s Status) Step(e Event) (Status, error) {
 			return Status{State: Stable, Pen: Destination, Owner: Destination}, nil
 		case Reverting:
 			return Status{State: Stable, Pen: Source, Owner: Source}, nil
+		default:
 		}
 	case Stuck:
 		switch s.State {
 		case Prepared, Concluding, Reverting:
 			return Status{State: NeedsOperator, Pen: s.Pen}, nil
+		default:
 		}
 	case ToSource:
 		if s.State == NeedsOperator {
@@ -139,6 +141,7 @@ func (s Status) goesTo(side Side) bool {
 		return side == Source
 	case Stable:
 		return side == s.Owner
+	default:
 	}
 	return false
 }

@@ -21,7 +21,7 @@ import (
 type machineRequest struct {
 	newRequest
 	source
-	Overlay bool      `json:"overlay"`
+	Overlay bool            `json:"overlay"`
 	Seed    json.RawMessage `json:"seed" secret:"true"` // the short form of a seed, which is made with it
 }
 

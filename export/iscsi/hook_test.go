@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -65,6 +66,51 @@ func TestGate(t *testing.T) {
 				t.Errorf("%d writes, %d entered, %d inside", s.disk.landed(), gate.entered.Load(), gate.inside.Load())
 			}
 		})
+	}
+}
+
+// mover is a Gate that moves reservations before it opens, as live migration does.
+type mover struct {
+	door
+	move func(ctx context.Context) error
+}
+
+func (m *mover) Enter(ctx context.Context) bool {
+	if m.move(ctx) == nil {
+		m.open.Store(true)
+	}
+	return m.Try()
+}
+
+// TestGateMovesReservations: what the gate is about to move is in nobody's way, also where the data has to be asked for.
+func TestGateMovesReservations(t *testing.T) {
+	s := newStage(t)
+	s.attach(AttachmentConfig{Initiator: initiatorName})
+	gate := &mover{}
+	heir := s.attach(AttachmentConfig{Initiator: initiatorName + ".new", Gate: gate})
+	gate.move = func(ctx context.Context) error {
+		return s.unit.MoveRegistrations(ctx, func(r scsi.Registration) bool { return strings.HasPrefix(r.Initiator, initiatorName+",") }, heir.Nexuses()...)
+	}
+	old := newPeer(t, s.pipe()).login().ready()
+	list := make([]byte, 24)
+	list[15] = 1
+	if e := old.do(command{cdb: []byte{0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0}, write: true, expected: 24, data: list}); e.status != 0 {
+		t.Fatal(e)
+	}
+	list = make([]byte, 24)
+	list[7] = 1
+	if e := old.do(command{cdb: []byte{0x5f, 1, 1, 0, 0, 0, 0, 0, 24, 0}, write: true, expected: 24, data: list}); e.status != 0 {
+		t.Fatal(e)
+	}
+	fresh := newPeer(t, s.pipe())
+	fresh.name = initiatorName + ".new"
+	fresh.login().ready()
+	fresh.answerR2Ts(fresh.start(write10(0, 8, nil)), make([]byte, 8*blockSize), 0)
+	if e := old.do(write10(0, 8, make([]byte, 8*blockSize))); e.status != uint8(scsi.StatusReservationConflict) {
+		t.Errorf("who had it: %v", e)
+	}
+	if r := s.unit.Reservations(); len(r.Registrations) != 1 || !strings.HasPrefix(r.Registrations[0].Initiator, initiatorName+".new,") || r.Holder == nil {
+		t.Errorf("%+v", r)
 	}
 }
 

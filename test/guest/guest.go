@@ -36,16 +36,17 @@ type Guest struct {
 	console bytes.Buffer
 }
 
-// Boot starts a machine with an iSCSI initiator of this name. It takes scripts at once, and runs them when it is up.
-// It is ended, as by a power cut, with the test.
-func Boot(t testing.TB, initiator string) *Guest {
+// Boot starts a machine with an iSCSI initiator of this name, and whatever else the arguments tell QEMU to give it. It takes scripts at
+// once, and runs them when it is up. It is ended, as by a power cut, with the test.
+func Boot(t testing.TB, initiator string, more ...string) *Guest {
 	t.Helper()
 	Need(t)
 	img, err := imageOnce()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return boot(t, initiator, "-kernel", img.kernel, "-initrd", img.initrd, "-append", kernelArguments+" guest.initiator="+initiator)
+	options := append([]string{"-kernel", img.kernel, "-initrd", img.initrd, "-append", kernelArguments + " guest.initiator=" + initiator}, more...)
+	return boot(t, initiator, options...)
 }
 
 // BootDisk starts a machine whose firmware reads its boot sector, and so all that it runs, from the disk that QEMU's
@@ -135,6 +136,15 @@ func (g *Guest) end() {
 		(<-g.idle).close()
 	}
 }
+
+// Off cuts the power now.
+func (g *Guest) Off() {
+	_ = g.qemu.Process.Kill()
+	<-g.exited
+}
+
+// Exited is closed when the machine is off.
+func (g *Guest) Exited() <-chan struct{} { return g.exited }
 
 // Write takes in what the console says.
 func (g *Guest) Write(p []byte) (int, error) {
