@@ -20,7 +20,9 @@ export/iscsi/login                                                -> export/iscs
 export/iscsi                                                      -> export/iscsi/pdu, export/iscsi/login, export/scsi
 export                                                            -> export/iscsi/login, volume, volume/fault, volume/durable, volume/keylock
 export/lun                                                        -> export, export/iscsi, export/iscsi/login, export/iscsi/pdu, export/scsi, volume, volume/fault
-export/local, export/nbd, export/samba                            -> export, volume, volume/fault, volume/durable
+export/samba/fuse                                                 ->
+export/samba                                                      -> export, export/samba/fuse, export/iscsi/login, volume, volume/fault
+export/local, export/nbd                                          -> export, volume, volume/fault, volume/durable
 iso                                                               -> volume, volume/fault, volume/durable
 cloudinit                                                         -> iso, volume, volume/fault, volume/durable
 livemigration                                                     -> volume, export, volume/fault, volume/durable
