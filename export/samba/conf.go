@@ -74,23 +74,39 @@ func globalConf(at *net.TCPAddr, guests bool) []byte {
 		set(key, "no")
 	}
 	set("strict sync", "yes")
+	for _, key := range []string{"smb2 max read", "smb2 max write", "smb2 max trans"} {
+		set(key, "1048576") // as much as package fuse takes at once; it bounds what a client can make us keep
+	}
 	set("aio max threads", "16")
 	set("log level", "1")
 	set("max log size", "0")
 	return b.Bytes()
 }
 
-// shareConf writes sections for the registry, in the form of smb.conf.
-func shareConf(shares []share) []byte {
+// shareKey is where Samba's registry has shares, as subkeys.
+const shareKey = `HKEY_LOCAL_MACHINE\SOFTWARE\Samba\smbconf`
+
+// registryConf writes a change of the registry, in the form of .reg files: shares that come, and names of those that go.
+func registryConf(come []share, gone []string) []byte {
 	var b bytes.Buffer
-	for _, s := range shares {
-		fmt.Fprintf(&b, "[%s]\n\tpath = %s/%s\n\tbrowseable = no\n\tread only = %s\n", s.name, volumesDir, s.name, yes(s.readonly))
+	b.WriteString("Windows Registry Editor Version 5.00\n")
+	for _, name := range gone {
+		fmt.Fprintf(&b, "\n[-%s\\%s]\n", shareKey, name)
+	}
+	for _, s := range come {
+		users := s.name
 		if s.guests {
-			fmt.Fprintf(&b, "\tvalid users = %s %s\n\tguest ok = yes\n", s.name, guestName)
-		} else {
-			fmt.Fprintf(&b, "\tvalid users = %s\n\tguest ok = no\n", s.name)
+			users += " " + guestName
+		}
+		fmt.Fprintf(&b, "\n[%s\\%s]\n", shareKey, s.name)
+		for _, p := range [][2]string{
+			{"path", volumesDir + "/" + s.name}, {"browseable", "no"}, {"read only", yes(s.readonly)}, {"valid users", users}, {"guest ok", yes(s.guests)},
+		} {
+			fmt.Fprintf(&b, "%q=%q\n", p[0], p[1])
 		}
 	}
+	// Samba's net removes a key when it comes to the next one.
+	fmt.Fprintf(&b, "\n[%s]\n", shareKey)
 	return b.Bytes()
 }
 

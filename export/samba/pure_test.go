@@ -80,9 +80,13 @@ func TestUsersAndShares(t *testing.T) {
 	list := []share{{name: "v1", uid: firstUID + 1, hash: ntHash("Password")}, {name: "v2", uid: firstUID + 2, readonly: true, guests: true}}
 	for name, tt := range map[string]struct{ got, want string }{
 		"shares": {
-			string(shareConf(list)),
-			"[v1]\n\tpath = /volumes/v1\n\tbrowseable = no\n\tread only = no\n\tvalid users = v1\n\tguest ok = no\n" +
-				"[v2]\n\tpath = /volumes/v2\n\tbrowseable = no\n\tread only = yes\n\tvalid users = v2 guest\n\tguest ok = yes\n",
+			string(registryConf(list, []string{"v0"})),
+			"Windows Registry Editor Version 5.00\n\n[-HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf\\v0]\n" +
+				"\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf\\v1]\n" +
+				"\"path\"=\"/volumes/v1\"\n\"browseable\"=\"no\"\n\"read only\"=\"no\"\n\"valid users\"=\"v1\"\n\"guest ok\"=\"no\"\n" +
+				"\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf\\v2]\n" +
+				"\"path\"=\"/volumes/v2\"\n\"browseable\"=\"no\"\n\"read only\"=\"yes\"\n\"valid users\"=\"v2 guest\"\n\"guest ok\"=\"yes\"\n" +
+				"\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf]\n",
 		},
 		"passwd": {
 			string(passwdConf(list)),

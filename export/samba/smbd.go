@@ -3,6 +3,7 @@ package samba
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 
 const (
 	confPath   = sambaDir + "/smb.conf"
-	sharesPath = sambaDir + "/shares.conf"
+	changePath = sambaDir + "/change.reg"
 
 	startWait = 30 * time.Second // for smbd to listen
 	toolWait  = 30 * time.Second // for one of its tools
@@ -41,7 +42,7 @@ type smbd struct {
 
 	mu      sync.Mutex
 	shares  map[string]share
-	pending map[string]bool // shares that smbd's registry lacks
+	pending map[string]bool // shares that are to come to smbd's registry, or to go from it
 	ready   chan struct{}   // closed when it listens; made anew when it dies
 	up      bool
 	last    error // why it isn't up
@@ -219,15 +220,10 @@ func (d *smbd) put(ctx context.Context, s share) error {
 func (d *smbd) drop(ctx context.Context, name string) error {
 	d.mu.Lock()
 	delete(d.shares, name)
-	delete(d.pending, name)
+	d.pending[name] = true
 	d.mu.Unlock()
 	if err := d.apply(ctx); err != nil {
 		return err
-	}
-	if out, err := d.tool(ctx, "net", "-s", confPath, "conf", "delshare", name); err != nil {
-		if _, serr := d.tool(ctx, "net", "-s", confPath, "conf", "showshare", name); serr == nil || ctx.Err() != nil {
-			return fmt.Errorf("share not removed: %w: %s", err, out)
-		}
 	}
 	d.mu.Lock()
 	up := d.up
@@ -246,38 +242,56 @@ func (d *smbd) apply(ctx context.Context) error {
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	d.mu.Lock()
-	var all, fresh []share
-	for name, s := range d.shares {
+	var all, come []share
+	var gone []string
+	for _, s := range d.shares {
 		all = append(all, s)
-		if d.pending[name] {
-			fresh = append(fresh, s)
+	}
+	for name := range d.pending {
+		if s, there := d.shares[name]; there {
+			come = append(come, s)
+		} else {
+			gone = append(gone, name)
 		}
 	}
+	clear(d.pending)
 	d.mu.Unlock()
-	byUID := func(a, b share) int { return int(a.uid) - int(b.uid) }
-	slices.SortFunc(all, byUID)
-	slices.SortFunc(fresh, byUID)
+	err := d.change(ctx, all, come, gone)
+	if err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, s := range come {
+			d.pending[s.name] = true
+		}
+		for _, name := range gone {
+			d.pending[name] = true
+		}
+	}
+	return err
+}
+
+// change makes smbd's users what all has, and changes the registry.
+func (d *smbd) change(ctx context.Context, all, come []share, gone []string) error {
+	slices.SortFunc(all, func(a, b share) int { return cmp.Compare(a.uid, b.uid) })
 	for _, f := range []struct {
 		path string
 		data []byte
-	}{{"/etc/group", groupConf(all)}, {"/etc/passwd", passwdConf(all)}, {sambaDir + "/private/smbpasswd", smbpasswdConf(all)}} {
+	}{
+		{"/etc/group", groupConf(all)},
+		{"/etc/passwd", passwdConf(all)},
+		{sambaDir + "/private/smbpasswd", smbpasswdConf(all)},
+		{changePath, registryConf(come, gone)},
+	} {
 		if err := d.cell.write(f.path, f.data); err != nil {
 			return err
 		}
 	}
-	if len(fresh) == 0 {
+	if len(come)+len(gone) == 0 {
 		return nil
 	}
-	if err := d.cell.write(sharesPath, shareConf(fresh)); err != nil {
-		return err
-	}
-	if out, err := d.tool(ctx, "net", "-s", confPath, "conf", "import", sharesPath); err != nil {
-		return fmt.Errorf("shares not made: %w: %s", err, out)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, s := range fresh {
-		delete(d.pending, s.name)
+	out, err := d.tool(ctx, "net", "-s", confPath, "registry", "import", changePath)
+	if err != nil {
+		return fmt.Errorf("shares not changed: %w: %s", err, out)
 	}
 	return nil
 }
