@@ -21,12 +21,13 @@ import (
 // same time.
 type cell struct {
 	calls chan func()
-	root  *os.Root // of its file system
+	done  chan struct{} // closed when it is over
+	root  *os.Root      // of its file system
 }
 
 // newCell makes a cell, in which a fuse.Server for dev shows its files on volumesDir.
 func newCell() (_ *cell, dev *os.File, err error) {
-	c := &cell{calls: make(chan func())}
+	c := &cell{calls: make(chan func()), done: make(chan struct{})}
 	made := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine, and with it its namespace
@@ -35,12 +36,17 @@ func newCell() (_ *cell, dev *os.File, err error) {
 			c.root, err = os.OpenRoot("/")
 		}
 		made <- err
-		for call := range c.calls {
-			call()
+		for {
+			select {
+			case call := <-c.calls:
+				call()
+			case <-c.done:
+				return
+			}
 		}
 	}()
 	if err := <-made; err != nil {
-		close(c.calls)
+		close(c.done)
 		if dev != nil {
 			_ = dev.Close()
 		}
@@ -49,9 +55,9 @@ func newCell() (_ *cell, dev *os.File, err error) {
 	return c, dev, nil
 }
 
-// close ends the thread. What still runs in the cell, and was started with it, is killed by the kernel.
+// close ends the thread, once. What still runs in the cell, and was started with it, is killed by the kernel.
 func (c *cell) close() {
-	close(c.calls)
+	close(c.done)
 	_ = c.root.Close()
 }
 
@@ -65,8 +71,12 @@ func (c *cell) start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	cmd.SysProcAttr.Setpgid = true // a terminal's Ctrl-C is for the server, which ends its work in order
 	started := make(chan error)
-	c.calls <- func() { started <- cmd.Start() }
-	return <-started
+	select {
+	case c.calls <- func() { started <- cmd.Start() }:
+		return <-started
+	case <-c.done:
+		return os.ErrClosed
+	}
 }
 
 // write replaces a file of the cell.
@@ -155,7 +165,7 @@ func furnish() error {
 	}
 	for _, name := range []string{"null", "zero", "random", "urandom"} {
 		at := filepath.Join(scratch, "dev", name)
-		if err := os.WriteFile(at, nil, 0o600); err != nil {
+		if err := os.WriteFile(at, nil, 0o600); err != nil { //nolint:forbidigo // it is in memory
 			return err
 		}
 		if err := mount("/dev/"+name, at, "", unix.MS_BIND, ""); err != nil {
@@ -166,7 +176,7 @@ func furnish() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.WriteFile(scratch+"/etc/ld.so.cache", cache, 0o644) //nolint:gosec // it is for every program to read
+	return os.WriteFile(scratch+"/etc/ld.so.cache", cache, 0o644) //nolint:forbidigo,gosec // it is in memory, for every program to read
 }
 
 // show makes a directory of the machine, or a link to one, one of the cell's, for reading.

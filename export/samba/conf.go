@@ -78,6 +78,7 @@ func globalConf(at *net.TCPAddr, guests bool) []byte {
 		set(key, "1048576") // as much as package fuse takes at once; it bounds what a client can make us keep
 	}
 	set("aio max threads", "16")
+	set("max smbd processes", "1000") // one for each connection, and a few
 	set("log level", "1")
 	set("max log size", "0")
 	return b.Bytes()

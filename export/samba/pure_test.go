@@ -206,7 +206,7 @@ func TestWhatAMachineLacks(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		l, lerr := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it doesn't wait
+		l, lerr := net.Listen("tcp", "127.0.0.1:0")
 		if lerr != nil {
 			t.Fatal(lerr)
 		}
@@ -227,7 +227,7 @@ func TestWhatAMachineLacks(t *testing.T) {
 }
 
 func TestComplete(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it doesn't wait
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func newPlace(t testing.TB, guests bool, prepare func(pool string)) *place {
 		prepare(p.pool)
 	}
 	p.Parts = rig.Assemble(t, root, nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it doesn't wait
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (d *smbd) once(ctx context.Context) error {
 		d.set(false, err)
 		return err
 	}
-	cmd := exec.Command(path, "--foreground", "--no-process-group", "--debug-stdout", "-s", confPath) //nolint:noctx // it is told to stop first
+	cmd := exec.Command(path, "--foreground", "--no-process-group", "--debug-stdout", "-s", confPath) //nolint:gosec,noctx // a path of ours; it is told to stop first
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	out := &tail{log: d.log}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -106,17 +106,20 @@ func (d *smbd) once(ctx context.Context) error {
 		d.set(false, err)
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var how error
+	ended := make(chan struct{})
+	go func() {
+		how = cmd.Wait()
+		close(ended)
+	}()
 	listening, cancel := context.WithTimeoutCause(ctx, startWait, errors.New("it did not listen in time"))
 	defer cancel()
 	waited := make(chan error, 1)
 	go func() { waited <- d.listens(listening) }()
 	for {
 		select {
-		case err := <-ended:
-			cancel()
-			err = fmt.Errorf("smbd ended (%w): %s", orDone(err), out.text())
+		case <-ended:
+			err := fmt.Errorf("smbd ended (%w): %s", cmp.Or(how, errEnded), out.text())
 			d.set(false, err)
 			return err
 		case err := <-waited:
@@ -141,13 +144,6 @@ func (d *smbd) once(ctx context.Context) error {
 }
 
 var errEnded = errors.New("without an error")
-
-func orDone(err error) error {
-	if err == nil {
-		return errEnded
-	}
-	return err
-}
 
 // listens returns when smbd does.
 func (d *smbd) listens(ctx context.Context) error {

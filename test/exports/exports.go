@@ -25,7 +25,7 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 	must(t, err)
 	kind, err := lun.New(lun.Config{Server: target, Portals: []string{l.Addr().String()}})
 	must(t, err)
-	smb, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it doesn't wait
+	smb, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	shares, err := samba.New(samba.Config{Listener: smb, Portals: []string{smb.Addr().String()}})
 	must(t, err)

@@ -78,7 +78,7 @@ func (s *Server) transfer(r *request) ([]byte, error) {
 	if off > 1<<62 || length > 1<<62 {
 		return nil, syscall.EFBIG
 	}
-	return nil, e.allocate(int64(off), int64(length), order.Uint32(r.body[24:])) //nolint:gosec // both are checked
+	return nil, e.allocate(int64(off), int64(length), order.Uint32(r.body[24:]))
 }
 
 // look is a request that needs no content.

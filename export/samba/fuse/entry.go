@@ -230,7 +230,7 @@ func (e *Entry) setattr(valid uint32, size uint64) error {
 	if valid&setattrSize == 0 {
 		return nil
 	}
-	now := uint64(e.file.Content.Size()) //nolint:gosec // it is no less than 0
+	now := uint64(e.file.Content.Size())
 	switch {
 	case e.file.ReadOnly:
 		return syscall.EROFS

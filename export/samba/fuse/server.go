@@ -165,8 +165,8 @@ func (s *Server) reply(r *request, data []byte, err error) {
 
 // head fills in the beginning of an answer.
 func head(b []byte, code int32, unique uint64) []byte {
-	order.PutUint32(b, uint32(len(b)))   //nolint:gosec // it is bounded by maxRequest
-	order.PutUint32(b[4:], uint32(code)) //nolint:gosec // a negative number, as the protocol has it
+	order.PutUint32(b, uint32(len(b)))
+	order.PutUint32(b[4:], uint32(code))
 	order.PutUint64(b[8:], unique)
 	return b
 }

@@ -120,7 +120,7 @@ func (r *request) transfer() (t transfer, err error) {
 		return t, syscall.EINVAL
 	}
 	off := order.Uint64(b[8:])
-	t = transfer{handle: order.Uint64(b), off: int64(off), size: order.Uint32(b[16:]), data: b[sizeReadWrite:]} //nolint:gosec // it is checked
+	t = transfer{handle: order.Uint64(b), off: int64(off), size: order.Uint32(b[16:]), data: b[sizeReadWrite:]}
 	if off > 1<<62 || t.size > maxData || r.op == opWrite && uint64(t.size) != uint64(len(t.data)) {
 		return t, syscall.EINVAL
 	}
@@ -138,10 +138,10 @@ type attr struct {
 
 func (a *attr) append(b []byte) []byte {
 	b = order.AppendUint64(b, a.ino)
-	b = order.AppendUint64(b, uint64(a.size))           //nolint:gosec // it is no less than 0
-	b = order.AppendUint64(b, uint64((a.size+511)/512)) //nolint:gosec // as above
+	b = order.AppendUint64(b, uint64(a.size))
+	b = order.AppendUint64(b, uint64((a.size+511)/512))
 	for range 3 {
-		b = order.AppendUint64(b, uint64(a.seconds)) //nolint:gosec // as above
+		b = order.AppendUint64(b, uint64(a.seconds))
 	}
 	b = append(b, make([]byte, 12)...) // nanoseconds
 	for _, v := range []uint32{a.mode, 1, a.uid, a.uid, 0, 4096, 0} {
@@ -183,7 +183,7 @@ func initOut(flags uint32) []byte {
 // statfsOut is struct fuse_statfs_out: a file system that is full with one file.
 func statfsOut(size int64) []byte {
 	var b []byte
-	for _, v := range []uint64{uint64(size+4095) / 4096, 0, 0, 1, 0} { //nolint:gosec // it is no less than 0
+	for _, v := range []uint64{uint64(size+4095) / 4096, 0, 0, 1, 0} {
 		b = order.AppendUint64(b, v)
 	}
 	for _, v := range []uint32{4096, maxName, 4096} {
@@ -210,8 +210,8 @@ func listing(entries []direntry, off int64, size uint32) []byte {
 		}
 		end := len(b) + length
 		b = order.AppendUint64(b, e.ino)
-		b = order.AppendUint64(b, uint64(i)+1)         //nolint:gosec // it is no less than 0
-		b = order.AppendUint32(b, uint32(len(e.name))) //nolint:gosec // it is short
+		b = order.AppendUint64(b, uint64(i)+1)
+		b = order.AppendUint32(b, uint32(len(e.name)))
 		b = order.AppendUint32(b, e.kind)
 		b = append(b, e.name...)
 		b = append(b, make([]byte, end-len(b))...)
