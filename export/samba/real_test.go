@@ -343,7 +343,8 @@ func (p *place) write(id volume.ID, line string) *writer {
 		p.t.Fatal(err)
 	}
 	if _, err := w.Write(noise(4 * mib)); err != nil {
-		p.t.Fatal(err)
+		_ = w.cmd.Wait()
+		p.t.Fatalf("%v: %s", err, w.out.String())
 	}
 	eventually(p.t, func() string {
 		list := p.List(p.t.Context(), export.Query{Volume: &id})

@@ -157,7 +157,10 @@ func (d *smbd) listens(ctx context.Context) error {
 	for {
 		c, err := dialer.DialContext(ctx, "tcp", at.String())
 		if err == nil {
-			return c.Close()
+			self := c.LocalAddr().String() == c.RemoteAddr().String() // TCP may connect a free port with itself
+			if err := c.Close(); err != nil || !self {
+				return err
+			}
 		}
 		select {
 		case <-tick.C:
@@ -199,6 +202,10 @@ func (d *smbd) wait(ctx context.Context) error {
 
 // put makes a share, or replaces its user's password. It stands when nil is returned. Several at once cost little more than one.
 func (d *smbd) put(ctx context.Context, s share) error {
+	// First smbd, which makes its registry as it starts, and must not be disturbed.
+	if err := d.wait(ctx); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	old, there := d.shares[s.name]
 	d.shares[s.name] = s
@@ -206,10 +213,7 @@ func (d *smbd) put(ctx context.Context, s share) error {
 		d.pending[s.name] = true
 	}
 	d.mu.Unlock()
-	if err := d.apply(ctx); err != nil {
-		return err
-	}
-	return d.wait(ctx)
+	return d.apply(ctx)
 }
 
 // drop removes a share and its user, and closes it for those who use it.
