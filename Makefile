@@ -14,7 +14,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 CODE = $(wildcard cmd volume pool export cloudinit iso livemigration api test)
 TOOL = go tool -modfile=test/tools.mod
 
-.PHONY: help build run demo test cover check lint format bench fuzz clean need-go
+.PHONY: help build run demo test cover check lint format bench fuzz soak clean need-go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ bench: need-go ## measure, and print a table: what, ours, the peer, the ratio
 
 fuzz: need-go ## fuzz every parser, each for FUZZTIME (20s)
 	@.ci/fuzz $(FUZZTIME)
+
+soak: need-go ## random commands from 8 iSCSI sessions against a model of a disk, for 30 minutes
+	go test -race -timeout=0 -run '^TestSoak$$' -v ./export/iscsi -soak 15m
 
 clean: ## remove what was built; ./mnt stays
 	rm -rf bin coverage.out *.prof

@@ -18,6 +18,9 @@ const (
 	VendorData    = "vendor-data"
 )
 
+// Names returns the names of the files that Check knows.
+func Names() []string { return []string{UserData, MetaData, NetworkConfig, NetworkData, VendorData} }
+
 // Label is the volume label by which cloud-init finds a seed.
 const Label = "cidata"
 

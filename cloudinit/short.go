@@ -1,7 +1,11 @@
 package cloudinit
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -162,4 +166,39 @@ func encode(v any) []byte {
 		panic("cloudinit: " + err.Error())
 	}
 	return data
+}
+
+// ParseShort reads the short form from JSON. Other keys than its own are refused: a misspelt one would be missed on the machine
+// only. No error has a value in it: there may be secrets among them. Pure.
+func ParseShort(data []byte) (*Short, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	s := &Short{}
+	err := d.Decode(s)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		where := "a seed"
+		if wrong.Field != "" {
+			where = "'" + wrong.Field + "' of a seed"
+		}
+		got, _, _ := strings.Cut(wrong.Value, " ") // what follows is the value
+		return nil, fault.Errorf(fault.BadRequest, "%s is a JSON %s; allowed is %s", where, got, allowedJSON(wrong.Type))
+	}
+	if err != nil {
+		return nil, fault.Errorf(fault.BadRequest, "the short form of a seed can't be read: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return s, nil
+}
+
+// allowedJSON names the JSON that a value of type t is made of.
+func allowedJSON(t reflect.Type) string {
+	switch t.Kind() { // a Short has no others
+	case reflect.Slice:
+		return "an array, each element " + allowedJSON(t.Elem())
+	case reflect.Struct:
+		return "an object"
+	case reflect.Bool:
+		return "true or false"
+	default:
+		return "a string"
+	}
 }

@@ -22,6 +22,10 @@ type Access struct {
 	Object   json.RawMessage `json:"object,omitempty"`
 	Blockdev json.RawMessage `json:"blockdev,omitempty"`
 
+	UNC       string `json:"unc,omitempty"`       // of the file, as Windows names it; without the port
+	Smbclient string `json:"smbclient,omitempty"` // command
+	Mount     string `json:"mount,omitempty"`     // command for Linux
+
 	Commands []string `json:"iscsiadm,omitempty"` // for the Linux initiator, in their order
 	Libvirt  *Libvirt `json:"libvirt,omitempty"`
 }

@@ -19,6 +19,7 @@ type scene struct {
 	marks  []mark
 	book   Book // the editor changes it through its methods
 	q      *Request
+	closed bool // the editor says that nobody is let in by this change
 }
 
 // editor decides what a change makes of the Book. With an error nothing is changed.
@@ -173,6 +174,9 @@ func (p *passage) run(ctx context.Context) error {
 
 // fresh returns the records that nothing stands for.
 func (p *passage) fresh() []Record {
+	if p.scene.closed {
+		return nil
+	}
 	standing := p.s.standing(p.e)
 	return slices.DeleteFunc(slices.Clone(p.scene.book.Attachments), func(r Record) bool {
 		return slices.ContainsFunc(standing, func(a *attachment) bool { return a.rec.ID == r.ID })

@@ -363,3 +363,23 @@ func TestVolumeThatVanishes(t *testing.T) {
 		}
 	}
 }
+
+// Somebody can be shut out while somebody else can't be let in.
+func TestUnexportBesideWhatCanNotBeRestored(t *testing.T) {
+	p := newPlace(t, `{}`)
+	id := p.create(shareable)
+	p.export(id, alice)
+	p.export(id, bob)
+	p.restart()
+	p.toy.failOn("attach", errStep)
+	p.Restore(t.Context())
+	p.end(id, alice)
+	if b := p.book(id); len(b.Attachments) != 1 || b.Attachments[0].Client != bob {
+		t.Errorf("the book is %+v", b)
+	}
+	p.toy.failOn("attach", nil)
+	p.Reconcile(t.Context())
+	if list := p.List(t.Context(), Query{}); len(list) != 1 || list[0].Record.Client != bob {
+		t.Errorf("%+v", list)
+	}
+}

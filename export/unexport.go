@@ -39,6 +39,7 @@ func (s *Service) Unexport(ctx context.Context, id volume.ID, client volume.Clie
 			}
 		}
 		sc.book.Drop(ends)
+		sc.closed = true // to shut somebody out must not fail since somebody else can't be let in
 		return nil
 	})
 	if fault.Is(err, fault.VolumeNotFound) || fault.Is(err, fault.VolumeInTrash) {

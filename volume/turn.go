@@ -32,6 +32,9 @@ func (s *Service) Turn(ctx context.Context, id ID, purpose string, fn func(ctx c
 				_ = o.end() // the error that counts is fn's
 			}
 		}
+		if f, lerr := h.Load(context.WithoutCancel(ctx)); lerr == nil { // fn may have made or removed records
+			s.replace(h.entry, f)
+		}
 		return err
 	})
 }

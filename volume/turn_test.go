@@ -60,10 +60,6 @@ func TestTurn(t *testing.T) {
 	if _, err := d.Stat(volume.RecordsDir); err != nil {
 		t.Error(err)
 	}
-	// The index learns of records with the next operation.
-	if err := p.Volumes.Turn(ctx, v.ID, "look", func(context.Context, *volume.Turn) error { return nil }); err != nil {
-		t.Error(err)
-	}
 	p.create("w", mib)
 	if got := p.Volumes.Recorded(); !slices.Equal(got, []volume.ID{v.ID}) {
 		t.Errorf("recorded: %v", got)

@@ -21,8 +21,8 @@ import (
 type machineRequest struct {
 	newRequest
 	source
-	Overlay bool      `json:"overlay"`
-	Seed    *seedForm `json:"seed" secret:"true"` // a seed volume is made with it
+	Overlay bool            `json:"overlay"`
+	Seed    json.RawMessage `json:"seed" secret:"true"` // the short form of a seed, which is made with it
 }
 
 // fileScheme begins a URL that names a file under the directories that the configuration allows.
@@ -53,7 +53,11 @@ func (a *API) createMachine(_ context.Context, req machineRequest) (work, error)
 	var files cloudinit.Files
 	if req.Seed != nil {
 		makes = 2
-		if files, err = req.Seed.Render(); err != nil {
+		form, err := cloudinit.ParseShort(req.Seed)
+		if err != nil {
+			return work{}, err
+		}
+		if files, err = form.Render(); err != nil {
 			return work{}, err
 		}
 	}
@@ -85,19 +89,6 @@ func seedName(name string) string {
 	return name[:min(len(name), volume.MaxName-len(end))] + end
 }
 
-// seedForm is the short form of a seed.
-type seedForm struct{ cloudinit.Short }
-
-// UnmarshalJSON reads the form. Other keys than its own are refused: a misspelt one would be missed on the machine only.
-func (f *seedForm) UnmarshalJSON(data []byte) error {
-	d := json.NewDecoder(strings.NewReader(string(data)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f.Short); err != nil {
-		return fault.Errorf(fault.BadRequest, "the short form of a seed can't be read: %w", err)
-	}
-	return nil
-}
-
 // renderRequest is a short form, and what is to become of it.
 type renderRequest struct {
 	Creator  *volume.Client             `json:"creatorID"`
@@ -107,7 +98,7 @@ type renderRequest struct {
 	Alg      *volume.Alg                `json:"alg"`
 	Pool     string                     `json:"pool"`
 	DryRun   bool                       `json:"dry_run"`
-	Seed     *seedForm                  `json:"seed" secret:"true"`
+	Seed     json.RawMessage            `json:"seed" secret:"true"`
 	Form     map[string]json.RawMessage `rest:"extra"`
 }
 
@@ -145,19 +136,18 @@ func (a *API) renderSeed(_ context.Context, req renderRequest) (work, error) {
 }
 
 // form reads the short form from where it stands.
-func (r *renderRequest) form() (*seedForm, error) {
+func (r *renderRequest) form() (*cloudinit.Short, error) {
 	switch {
 	case r.Seed != nil && len(r.Form) > 0:
 		return nil, fault.Errorf(fault.BadRequest, "the keys of the short form stand in seed or beside it, not in both: %.64q", slices.Sorted(maps.Keys(r.Form))[0])
 	case r.Seed != nil:
-		return r.Seed, nil
+		return cloudinit.ParseShort(r.Seed)
 	}
 	data, err := json.Marshal(r.Form)
 	if err != nil {
 		return nil, err
 	}
-	f := &seedForm{}
-	return f, f.UnmarshalJSON(data)
+	return cloudinit.ParseShort(data)
 }
 
 func asText(files cloudinit.Files) map[string]string {

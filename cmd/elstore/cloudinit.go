@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -240,12 +241,16 @@ func newCloudInitCheck() *cobra.Command {
 		Short: "Check the files of a seed",
 		Long: `Check files as the server would before it takes them, without a server. What is wrong is named with its
 line and with what was expected. A file's name says what it is: user-data, meta-data, network-config,
-network-data or vendor-data; others may hold anything.`,
+network-data or vendor-data.`,
 		Example:           "  elstore cloudinit check user-data meta-data network-config",
 		Args:              args(1, -1, "FILE"),
 		ValidArgsFunction: files,
 		RunE: func(cmd *cobra.Command, given []string) error {
 			return each(cmd, given, func(path string) error {
+				if name := filepath.Base(path); !slices.Contains(cloudinit.Names(), name) {
+					return usagef("cloud-init reads no file named %s, so it may hold anything; those to check are named %s",
+						printable(name), strings.Join(cloudinit.Names(), ", "))
+				}
 				data, err := os.ReadFile(path) //nolint:gosec // the user's own file
 				if err != nil {
 					return &usageError{err}

@@ -11,6 +11,7 @@ import (
 	"elstore/export/iscsi"
 	"elstore/export/local"
 	"elstore/export/lun"
+	"elstore/export/samba"
 )
 
 // listenISCSI takes the addresses of the iSCSI portals.
@@ -40,6 +41,38 @@ func listenISCSI(ctx context.Context, o options) (list []net.Listener, err error
 	return list, nil
 }
 
+// listenSamba takes the address of exports over SMB, nil where there are to be none.
+func listenSamba(ctx context.Context, o options) (net.Listener, error) {
+	if o.sambaListen == "" {
+		if o.sambaGuests {
+			return nil, errors.New("--samba-guests: there are exports over SMB with --samba-listen only")
+		}
+		return nil, nil //nolint:nilnil // as said above
+	}
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", o.sambaListen)
+	if err != nil {
+		return nil, fmt.Errorf("--samba-listen: %w", err)
+	}
+	if tcp, ok := l.Addr().(*net.TCPAddr); o.sambaGuests && !o.insecure && (!ok || !tcp.IP.IsLoopback()) {
+		_ = l.Close()
+		return nil, fmt.Errorf("--samba-listen %s is not a loopback address and asks guests for no password: leave out --samba-guests, or say --insecure", o.sambaListen)
+	}
+	return l, nil
+}
+
+// newSamba makes the kind of exports over SMB.
+func (s *server) newSamba(o options) (*samba.Kind, error) {
+	cfg := samba.Config{Listener: s.smb, Guests: o.sambaGuests, Log: s.log}
+	if s.smb != nil {
+		var err error
+		if cfg.Portals, err = lun.Portals([]net.Addr{s.smb.Addr()}, nil); err != nil {
+			return nil, fmt.Errorf("--samba-listen: %w", err)
+		}
+	}
+	return samba.New(cfg)
+}
+
 // newExports makes the kinds of exports, and what keeps them. A new kind is a line here.
 func (s *server) newExports(o options) (err error) {
 	s.target, err = iscsi.New(iscsi.Config{Advertise: o.iscsiAdvertise, Log: s.log})
@@ -62,9 +95,13 @@ func (s *server) newExports(o options) (err error) {
 	if err != nil {
 		return err
 	}
+	shares, err := s.newSamba(o)
+	if err != nil {
+		return err
+	}
 	s.exports, err = export.New(export.Config{
 		Volumes: s.volumes, Events: s.events, Log: s.log, ServerID: s.state.serverID, Shared: s.shared, LockWait: o.lockWait,
-		Kinds: []export.Kind{luns, locals},
+		Kinds: []export.Kind{luns, locals, shares},
 	})
 	return err
 }

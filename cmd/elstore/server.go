@@ -47,6 +47,7 @@ type server struct {
 	pools     *pool.Set
 	portals   []net.Listener // of iSCSI
 	target    *iscsi.Server
+	smb       net.Listener // nil where there are no exports over SMB; smbd has its address later
 	exports   *export.Service
 
 	migrations *livemigration.Service
@@ -75,6 +76,9 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		return nil, err
 	}
 	if s.portals, err = listenISCSI(ctx, o); err != nil {
+		return nil, err
+	}
+	if s.smb, err = listenSamba(ctx, o); err != nil {
 		return nil, err
 	}
 	if s.tool, err = qemu.New(qemu.Config{}); err != nil {
@@ -117,6 +121,10 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 // run recovers the pools, opens the API, and serves until ctx ends; then it lets work that runs end for a while.
 func (s *server) run(ctx context.Context, o options) error {
 	addresses, portals := addressesOf(s.listeners), addressesOf(s.portals)
+	ready := map[string]any{"api": addresses, "iscsi": portals, "pid": os.Getpid()}
+	if s.smb != nil {
+		ready["samba"] = s.smb.Addr().String()
+	}
 	s.log.Info("elstore starts", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.String("version", version), slog.String("root", o.root),
 		slog.Int("pid", os.Getpid()))
 	if err := s.tool.Available(); err != nil {
@@ -159,8 +167,8 @@ func (s *server) run(ctx context.Context, o options) error {
 	for _, l := range s.listeners {
 		wg.Go(func() { failed <- web.Serve(l) })
 	}
-	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Int64("took_ms", time.Since(began).Milliseconds()))
-	if err := writeReady(o.readyFile, map[string]any{"api": addresses, "iscsi": portals, "pid": os.Getpid()}); err != nil {
+	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	if err := writeReady(o.readyFile, ready); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
 	var err error
@@ -281,6 +289,9 @@ func (s *server) close() error {
 	s.mu.Unlock()
 	if s.fetch != nil {
 		s.fetch.Close()
+	}
+	if s.smb != nil {
+		s.listeners = append(s.listeners, s.smb)
 	}
 	for _, l := range slices.Concat(s.listeners, s.portals) {
 		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {

@@ -2,9 +2,13 @@ package iscsi
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
+	"time"
 
 	"elstore/export/iscsi/pdu"
 )
@@ -43,6 +47,18 @@ type soaker struct {
 	slots [soakSlots]slot
 	tasks map[uint32]*operation
 	kills map[uint32]uint32 // tag of an abort to that of the task
+}
+
+// soakTime is how long the long form goes on with each kind of disk.
+var soakTime = flag.Duration("soak", 0, "how long TestSoak goes on with each kind of disk; 0 is for its short form")
+
+// TestMain lets as many subtests run at once as the soak has sessions, however few processors there are.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if n, err := strconv.Atoi(flag.Lookup("test.parallel").Value.String()); err == nil && n < soakPeers {
+		_ = flag.Set("test.parallel", strconv.Itoa(soakPeers)) // it takes any number
+	}
+	os.Exit(m.Run())
 }
 
 // TestSoak has random commands from several sessions at once, each in its own part of the disk, against a model.
@@ -84,8 +100,13 @@ func TestSoak(t *testing.T) {
 }
 
 func (k *soaker) run(initialR2T bool) {
-	for n := 0; n < soakRounds || len(k.tasks)+len(k.kills) > 0; {
-		if n < soakRounds && len(k.tasks) < soakSlots-1 && k.rnd.IntN(4) > 0 {
+	began := time.Now()
+	for n := 0; ; {
+		more := n < soakRounds || time.Since(began) < *soakTime
+		if !more && len(k.tasks)+len(k.kills) == 0 {
+			return
+		}
+		if more && len(k.tasks) < soakSlots-1 && k.rnd.IntN(4) > 0 {
 			n++
 			k.begin(initialR2T)
 			continue
@@ -153,6 +174,10 @@ func (k *soaker) maybeAbort(o *operation) {
 // take works on a PDU of the target.
 func (k *soaker) take(in reply) {
 	itt := in.h.InitiatorTaskTag()
+	if in.h.Opcode() == pdu.OpNOPIn { // it was quiet for long
+		k.pong(in.h.TargetTransferTag())
+		return
+	}
 	if in.h.Opcode() == pdu.OpTaskMgmtResponse {
 		ref := k.kills[itt]
 		delete(k.kills, itt)

@@ -20,9 +20,9 @@ export/iscsi/login                                                -> export/iscs
 export/iscsi                                                      -> export/iscsi/pdu, export/iscsi/login, export/scsi
 export                                                            -> export/iscsi/login, volume, volume/fault, volume/durable, volume/keylock
 export/lun                                                        -> export, export/iscsi, export/iscsi/login, export/iscsi/pdu, export/scsi, volume, volume/fault
-export/nbd                                                        ->
+export/nbd, export/samba/fuse                                     ->
 export/local                                                      -> export, export/nbd, volume, volume/fault
-export/samba                                                      -> export, volume, volume/fault, volume/durable
+export/samba                                                      -> export, export/samba/fuse, export/iscsi/login, volume, volume/fault
 iso                                                               -> volume, volume/fault, volume/durable
 cloudinit                                                         -> iso, volume, volume/fault, volume/durable
 livemigration                                                     -> volume, export, volume/fault, volume/durable

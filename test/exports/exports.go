@@ -1,4 +1,4 @@
-// Package exports adds exports over iSCSI to the parts of a server that package rig assembles.
+// Package exports adds exports over iSCSI and SMB to the parts of a server that package rig assembles.
 package exports
 
 import (
@@ -11,12 +11,13 @@ import (
 	"elstore/export"
 	"elstore/export/iscsi"
 	"elstore/export/lun"
+	"elstore/export/samba"
 	"elstore/livemigration"
 	"elstore/test/rig"
 	"elstore/volume"
 )
 
-// Serve exports the volumes of p over iSCSI, on a port of its own, until the test ends. server is the server's id, "" a new one.
+// Serve exports the volumes of p over iSCSI, and SMB where the machine has what that needs, on ports of their own, until the test ends. server is the server's id, "" a new one.
 func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 	t.Helper()
 	target, err := iscsi.New(iscsi.Config{})
@@ -25,11 +26,15 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 	must(t, err)
 	kind, err := lun.New(lun.Config{Server: target, Portals: []string{l.Addr().String()}})
 	must(t, err)
+	smb, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	shares, err := samba.New(samba.Config{Listener: smb, Portals: []string{smb.Addr().String()}})
+	must(t, err)
 	if server == "" {
 		server = volume.NewID().String()
 	}
 	s, err := export.New(export.Config{
-		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: server, Kinds: []export.Kind{kind},
+		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: server, Kinds: []export.Kind{kind, shares},
 	})
 	must(t, err)
 	served := make(chan error, 1)

@@ -45,9 +45,8 @@ func Boot(t testing.TB, initiator string, more ...string) *Guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return boot(t, initiator, append([]string{
-		"-kernel", img.kernel, "-initrd", img.initrd, "-append", kernelArguments + " guest.initiator=" + initiator,
-	}, more...)...)
+	options := append([]string{"-kernel", img.kernel, "-initrd", img.initrd, "-append", kernelArguments + " guest.initiator=" + initiator}, more...)
+	return boot(t, initiator, options...)
 }
 
 // BootDisk starts a machine whose firmware reads its boot sector, and so all that it runs, from the disk that QEMU's

@@ -28,6 +28,7 @@ type process struct {
 type readiness struct {
 	API    []string `json:"api"`
 	ISCSI  []string `json:"iscsi"`
+	Samba  string   `json:"samba"`
 	Target string   `json:"target"`
 }
 

@@ -1,0 +1,29 @@
+// Package samba exports volumes over SMB: each attachment is a share of its own, with a user, a password and one file, the
+// volume's content.
+//
+// # What a client sees, and may do
+//
+// The share holds data.img, or data.iso for an ISO volume, and nothing else. Neither it nor anybody in smbd can reach the
+// volume's directory: the file is shown by package fuse out of the volume's Device, which all other exports of the volume use
+// too, and smbd runs where no pool is mounted. So the file is the disk that a machine sees, whatever the format of the image behind it.
+//
+// Like a block device it has a fixed size. It is read and written anywhere within it; making it longer or shorter, writing
+// beyond its end, renaming and removing it, and making other files are refused. Truncating it to nothing, which programs do that replace
+// a file, is answered as done and changes nothing. A flush that a client asks for reaches stable storage before it is answered; clients
+// are given no leave to cache (no oplocks, leases or durable handles). Which of several clients opens the file
+// at the same time is for SMB's share modes to say.
+//
+// # Where smbd lives
+//
+// The kind runs an smbd of its own, with the first attachment, as root, in a mount namespace and a process namespace of its own
+// (cell). All of Samba's files, the users and the registry with the shares lie in the memory of that namespace. With the
+// death of this process, however it comes, the kernel ends smbd and all of its children, and everything is gone; there is nothing to be
+// found by the next server, and no other smbd of the machine is ever touched. An smbd that dies is started again, with the same
+// shares and users. Users exist in that namespace alone, not on the host.
+//
+// # Fencing
+//
+// Detach first takes the file back (fuse.Entry.Remove): when that has returned no request of anybody reaches the Device any more, whatever
+// smbd does. Then user and share go, smbd is told to close the share, and Detach returns when smbd has let go of every
+// opening of the file.
+package samba

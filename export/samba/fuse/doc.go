@@ -1,0 +1,10 @@
+// Package fuse shows files to other programs through the kernel's FUSE protocol (linux/fuse.h, version 7.31 or later): each
+// file in a directory of its own, both of one user and closed to others, unless they are said to be public.
+//
+// A file is what a block device is: it has a size that no user of it changes, and no user makes, renames or removes anything. Opening it
+// with O_TRUNC changes nothing, as with a block device, so truncating to nothing is answered as done and does nothing.
+// Any other length than the file has is refused, and so is writing beyond its end.
+//
+// Nothing is cached by the kernel: what one user wrote, another reads. When Entry.Remove has returned nil, no request of
+// anybody reaches the file's content any more, whoever still has it open.
+package fuse
