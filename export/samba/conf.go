@@ -59,6 +59,11 @@ func globalConf(at *net.TCPAddr, guests bool) []byte {
 		set("map to guest", "Never")
 		set("restrict anonymous", "2")
 	}
+	// What most shares have: each value in the registry costs milliseconds.
+	set("browseable", "no")
+	set("read only", "no")
+	set("guest ok", "no")
+	set("valid users", "%S")
 	// Nothing is served but files: no list of shares, no printers, no other pipes.
 	set("rpc start on demand helpers", "no")
 	set("load printers", "no")
@@ -95,27 +100,17 @@ func registryConf(come []share, gone []string) []byte {
 		fmt.Fprintf(&b, "\n[-%s\\%s]\n", shareKey, name)
 	}
 	for _, s := range come {
-		users := s.name
-		if s.guests {
-			users += " " + guestName
+		fmt.Fprintf(&b, "\n[%s\\%s]\n%q=%q\n", shareKey, s.name, "path", volumesDir+"/"+s.name)
+		if s.readonly {
+			fmt.Fprintf(&b, "%q=%q\n", "read only", "yes")
 		}
-		fmt.Fprintf(&b, "\n[%s\\%s]\n", shareKey, s.name)
-		for _, p := range [][2]string{
-			{"path", volumesDir + "/" + s.name}, {"browseable", "no"}, {"read only", yes(s.readonly)}, {"valid users", users}, {"guest ok", yes(s.guests)},
-		} {
-			fmt.Fprintf(&b, "%q=%q\n", p[0], p[1])
+		if s.guests {
+			fmt.Fprintf(&b, "%q=%q\n%q=%q\n", "valid users", s.name+" "+guestName, "guest ok", "yes")
 		}
 	}
 	// Samba's net removes a key when it comes to the next one.
 	fmt.Fprintf(&b, "\n[%s]\n", shareKey)
 	return b.Bytes()
-}
-
-func yes(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }
 
 // passwdConf writes the cell's /etc/passwd.

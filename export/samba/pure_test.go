@@ -60,7 +60,7 @@ func TestGlobalConf(t *testing.T) {
 		{"IPv6", at("[::1]:445"), false, []string{"interfaces = ::1"}, nil},
 		{"guests", at("127.0.0.1:445"), true, []string{"map to guest = Bad User"}, []string{"restrict anonymous"}},
 	}
-	always := []string{"server min protocol = SMB2_10", "server signing = mandatory", "include = registry", "registry shares = yes", "oplocks = no", "strict sync = yes"}
+	always := []string{"server min protocol = SMB2_10", "server signing = mandatory", "valid users = %S", "guest ok = no", "include = registry", "registry shares = yes", "oplocks = no", "strict sync = yes"}
 	for _, tt := range tests {
 		got := string(globalConf(tt.at, tt.guests))
 		for _, line := range append(tt.has, always...) {
@@ -83,9 +83,9 @@ func TestUsersAndShares(t *testing.T) {
 			string(registryConf(list, []string{"v0"})),
 			"Windows Registry Editor Version 5.00\n\n[-HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf\\v0]\n" +
 				"\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf\\v1]\n" +
-				"\"path\"=\"/volumes/v1\"\n\"browseable\"=\"no\"\n\"read only\"=\"no\"\n\"valid users\"=\"v1\"\n\"guest ok\"=\"no\"\n" +
+				"\"path\"=\"/volumes/v1\"\n" +
 				"\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf\\v2]\n" +
-				"\"path\"=\"/volumes/v2\"\n\"browseable\"=\"no\"\n\"read only\"=\"yes\"\n\"valid users\"=\"v2 guest\"\n\"guest ok\"=\"yes\"\n" +
+				"\"path\"=\"/volumes/v2\"\n\"read only\"=\"yes\"\n\"valid users\"=\"v2 guest\"\n\"guest ok\"=\"yes\"\n" +
 				"\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf]\n",
 		},
 		"passwd": {

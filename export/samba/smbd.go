@@ -44,6 +44,8 @@ type smbd struct {
 	shares  map[string]share
 	pending map[string]bool // shares that are to come to smbd's registry, or to go from it
 	ready   chan struct{}   // closed when it listens; made anew when it dies
+	version uint64          // grows with each change of shares
+	applied uint64          // the version that smbd's files have
 	up      bool
 	last    error // why it isn't up
 }
@@ -212,8 +214,10 @@ func (d *smbd) put(ctx context.Context, s share) error {
 	if !there || old.readonly != s.readonly || old.guests != s.guests {
 		d.pending[s.name] = true
 	}
+	d.version++
+	version := d.version
 	d.mu.Unlock()
-	return d.apply(ctx)
+	return d.apply(ctx, version)
 }
 
 // drop removes a share and its user, and closes it for those who use it.
@@ -221,8 +225,10 @@ func (d *smbd) drop(ctx context.Context, name string) error {
 	d.mu.Lock()
 	delete(d.shares, name)
 	d.pending[name] = true
+	d.version++
+	version := d.version
 	d.mu.Unlock()
-	if err := d.apply(ctx); err != nil {
+	if err := d.apply(ctx, version); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -237,11 +243,17 @@ func (d *smbd) drop(ctx context.Context, name string) error {
 	return nil
 }
 
-// apply makes smbd's files what its shares are.
-func (d *smbd) apply(ctx context.Context) error {
+// apply makes smbd's files what its shares are, unless another call did so for this version: one call does it for all
+// that waited.
+func (d *smbd) apply(ctx context.Context, version uint64) error {
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	d.mu.Lock()
+	if d.applied >= version {
+		d.mu.Unlock()
+		return nil
+	}
+	version = d.version
 	var all, come []share
 	var gone []string
 	for _, s := range d.shares {
@@ -257,9 +269,11 @@ func (d *smbd) apply(ctx context.Context) error {
 	clear(d.pending)
 	d.mu.Unlock()
 	err := d.change(ctx, all, come, gone)
-	if err != nil {
-		d.mu.Lock()
-		defer d.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		d.applied = version
+	} else {
 		for _, s := range come {
 			d.pending[s.name] = true
 		}
