@@ -388,6 +388,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			p.cmdSN++ // a gap
 			p.start(read10(0, 64))
 		}
+		synctest.Wait() // commands are at the device
 		closed := make(chan error)
 		go func() { closed <- s.server.Close() }()
 		synctest.Wait()
@@ -396,7 +397,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		}
 		select {
 		case <-closed:
-			t.Error("Close returned, and commands are at the device")
+			t.Fatal("Close returned, and commands are at the device")
 		default:
 		}
 		g.open()
