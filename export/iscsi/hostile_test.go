@@ -379,6 +379,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		s.disk.hold(g.pass)
 		for _, p := range peers {
 			p.start(read10(0, 64))
+			<-g.arrived // at the device
+		}
+		for _, p := range peers {
 			p.start(write10(0, 64, nil))
 			ordered := read10(0, 64)
 			ordered.attr = pdu.Ordered
@@ -388,7 +391,6 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			p.cmdSN++ // a gap
 			p.start(read10(0, 64))
 		}
-		synctest.Wait() // commands are at the device
 		closed := make(chan error)
 		go func() { closed <- s.server.Close() }()
 		synctest.Wait()
