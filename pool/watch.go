@@ -95,6 +95,7 @@ func (s *Set) Run(ctx context.Context) {
 	tick := time.NewTicker(s.cfg.Rescan)
 	defer tick.Stop()
 	mounts := make(chan struct{}, 1)
+	mounts <- struct{}{} // between the last look and now nobody watched
 	defer watchMounts(mounts)()
 	gather := newGather()
 	defer gather.timer.Stop()
