@@ -65,6 +65,7 @@ func TestCheckRefuses(t *testing.T) {
 		says                string // in the sentence
 	}{
 		{"plain text", "user-data", "hello\n", 1, "#cloud-config"},
+		{"YAML without end", "user-data", "#cloud-config\na: [" + strings.Repeat("a,", 256<<10) + "]\n", 0, "at most 524288 are read"},
 		{"HTML", "user-data", "<html>\n", 1, `the first line is "<html>"`},
 		{"almost", "user-data", "#cloud-config: \nhostname: a\n", 1, "alone on its line"},
 		{"byte order mark", "user-data", "\ufeff#cloud-config\n", 1, "byte order mark"},

@@ -18,11 +18,22 @@ func quote(s string) string { return strconv.Quote(s) }
 // yamlLine finds the line in an error of the YAML parser.
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)`)
 
+// maxYAML is the longest YAML that is read, in bytes: the parser makes up to 170 bytes of each.
+const maxYAML = 512 << 10
+
+// parsing bounds how many files are read at a time, and with it the memory that they take.
+var parsing = make(chan struct{}, 2)
+
 // parse reads the only YAML document of a file, whose first line is number skipped+1. A nil node is an empty document.
 func parse(name string, data []byte, skipped int) (*yaml.Node, error) {
 	if err := text(name, data); err != nil {
 		return nil, err
 	}
+	if len(data) > maxYAML {
+		return nil, invalid(name, 0, "it has "+itoa(len(data))+" bytes of YAML; at most "+itoa(maxYAML)+" are read")
+	}
+	parsing <- struct{}{}
+	defer func() { <-parsing }()
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		line, says := blame(data, err)

@@ -1,9 +1,54 @@
 package iso
 
 import (
+	"encoding/binary"
 	"errors"
 	"testing"
 )
+
+func TestSystemUseIsBounded(t *testing.T) {
+	name := func(n int) (use []byte) {
+		for ; n > 0; n -= 200 {
+			part := min(n, 200)
+			use = append(append(use, 'N', 'M', byte(5+part), 1, 1), make([]byte, part)...)
+		}
+		return use
+	}
+	link := func(n int) (use []byte) {
+		for ; n > 0; n -= 200 {
+			part := min(n, 200)
+			use = append(append(use, 'S', 'L', byte(7+part), 1, 1, 1, byte(part)), make([]byte, part)...)
+		}
+		return use
+	}
+	elsewhere := func(length int) []byte {
+		ce := make([]byte, 28)
+		copy(ce, "CE\x1c\x01")
+		binary.LittleEndian.PutUint32(ce[20:], uint32(length))
+		return ce
+	}
+	for _, c := range []struct {
+		what string
+		use  []byte
+		long bool
+		fail bool
+	}{
+		{"a name of 255 bytes", name(255), false, false},
+		{"a name of 256 bytes", name(256), true, false},
+		{"a link of 4000 bytes", link(4000), false, false},
+		{"a link of 5000 bytes", link(5000), true, false},
+		{"a sector elsewhere", elsewhere(Sector), false, false},
+		{"more than a sector elsewhere", elsewhere(Sector + 1), false, true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			var x rockRidge
+			err := entries(c.use, 0, func(_, _, length uint32) ([]byte, error) { return make([]byte, length), nil }, x.take)
+			if x.long != c.long || (err != nil) != c.fail || len(x.name) > maxName || len(x.link) > maxLink {
+				t.Errorf("too long: %t, name of %d, link of %d, %v", x.long, len(x.name), len(x.link), err)
+			}
+		})
+	}
+}
 
 // FuzzRecords reads any bytes as a directory with system use fields that lead back into it.
 func FuzzRecords(f *testing.F) {

@@ -210,6 +210,9 @@ func (im *Image) readDir(ctx context.Context, name string, at node, fn func(File
 	}
 	var partial *File // of which more extents are to come
 	for off := 0; ; {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		r, next, err := nextRecord(dir, off)
 		if err != nil || r == nil {
 			return err
@@ -250,6 +253,9 @@ func (im *Image) file(dir string, r record) (f File, moved bool, err error) {
 		var x rockRidge
 		if err := entries(r.systemUse(), im.skip, im.readBlocks, x.take); err != nil {
 			return f, false, err
+		}
+		if x.long {
+			return f, false, refuse("a file in %q has a name of over %d bytes, or leads to one of over %d", dir, maxName, maxLink)
 		}
 		f.Link, f.isLink, moved = x.link, x.isLink, x.moved
 		if x.hasName {

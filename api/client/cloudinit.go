@@ -153,8 +153,8 @@ type RenderRequest struct {
 
 // Rendered are the files of a seed.
 type Rendered struct {
-	Files map[string]string `json:"files"`
-	ID    string            `json:"vid,omitempty"` // of the volume that was made
+	Files map[string]string `json:"files,omitempty"` // where no volume was made
+	ID    string            `json:"vid,omitempty"`   // of the volume that was made
 	Name  string            `json:"name,omitempty"`
 	Pool  string            `json:"pool,omitempty"`
 }

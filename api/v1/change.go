@@ -17,6 +17,9 @@ type work struct {
 	volumes []volume.ID // that it changes
 	makes   int         // how many volumes it makes
 	run     func(ctx context.Context, made []volume.ID, p volume.Progress) (any, error)
+
+	// answer, where it is not nil, is all that there is to the call: no job is made, and nothing remembered.
+	answer any
 }
 
 // changes makes the handler of a call that changes something. plan refuses what is wrong with the request alone, so
@@ -35,6 +38,9 @@ func changes[T any](a *API, plan func(ctx context.Context, req T) (work, error))
 		todo, err := plan(r.Context(), req)
 		if err != nil {
 			return err
+		}
+		if todo.answer != nil {
+			return rest.Reply(w, http.StatusOK, todo.answer)
 		}
 		answer, err := key.once(r.Context(), a.cfg.Keys, todo.kind, func(ctx context.Context, id func(n int) volume.ID) (volume.Answer, error) {
 			return a.do(ctx, todo, rest.PrefersAsync(r), id)

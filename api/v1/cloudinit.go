@@ -113,9 +113,8 @@ func (a *API) renderSeed(_ context.Context, req renderRequest) (work, error) {
 	if err != nil {
 		return work{}, err
 	}
-	answer := map[string]any{"files": asText(files), "dry_run": req.DryRun}
 	if req.Name == "" && req.Creator == nil || req.DryRun {
-		return work{kind: "render", run: func(context.Context, []volume.ID, volume.Progress) (any, error) { return answer, nil }}, nil
+		return work{answer: map[string]any{"files": asText(files), "dry_run": req.DryRun}}, nil
 	}
 	if req.Creator == nil {
 		return work{}, missing("creatorID")
@@ -130,8 +129,8 @@ func (a *API) renderSeed(_ context.Context, req renderRequest) (work, error) {
 		if err != nil {
 			return nil, err
 		}
-		maps.Copy(answer, map[string]any{"vid": st.Volume.ID, "pool": st.Volume.Pool, "creatorID": req.Creator, "name": req.Name})
-		return answer, nil
+		// Without the files: jobs and keys remember what they answered, and there may be secrets in them.
+		return map[string]any{"dry_run": false, "vid": st.Volume.ID, "pool": st.Volume.Pool, "creatorID": req.Creator, "name": req.Name}, nil
 	}}, nil
 }
 
@@ -249,6 +248,9 @@ func (a *API) putSeedFile(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	data, err := readSeedFile(r.Body)
 	if err != nil {
+		return err
+	}
+	if err := cloudinit.Check(name, data); err != nil { // here, since a job's error is shown to whoever lists jobs
 		return err
 	}
 	return a.changeSeed(w, r, id, q, func(ctx context.Context) (cloudinit.State, error) { return a.cfg.Seeds.Put(ctx, id, q.Who, name, data) })

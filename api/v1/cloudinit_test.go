@@ -216,10 +216,17 @@ func TestRender(t *testing.T) {
 	if after := s.state(); after != before {
 		t.Errorf("something was made:\n%s\n%s", before, after)
 	}
+	rendered := s.post("/cloudinit/render", short).want(200).object()["files"].(map[string]any)
 	made := s.post("/cloudinit/render", map[string]any{"seed": short, "creatorID": alice, "name": "seed"}).want(200).object()
 	id := made["vid"].(string)
-	if got := s.inSeed(id, "user-data"); got != made["files"].(map[string]any)["user-data"] {
+	if got := s.inSeed(id, "user-data"); got != rendered["user-data"] {
 		t.Errorf("%q", got)
+	}
+	s.do(http.MethodPut, "/cloudinit/"+id+"/files/user-data", "password: hunter2\n").want(400, "CloudInitMetadataUploadFailed")
+	for _, job := range s.do(http.MethodGet, "/jobs", "").want(200).list() { // anybody may look at jobs
+		if text := fmt.Sprint(job, s.do(http.MethodGet, "/jobs/"+job["id"].(string), "")); strings.Contains(text, "hunter2") || strings.Contains(text, "nginx") {
+			t.Errorf("a job tells what is in a seed: %s", text)
+		}
 	}
 	if r := s.record(id); r["cloudinit"] != true {
 		t.Errorf("%v", r)

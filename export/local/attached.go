@@ -72,13 +72,26 @@ func listen(path string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// accept serves whoever connects.
+// maxAcceptDelay is how long accepting pauses at most where the machine lacks what it takes, such as descriptors.
+const maxAcceptDelay = time.Second
+
+// accept serves whoever connects, until the listener is closed.
 func (a *attached) accept() {
+	var delay time.Duration
 	for {
 		conn, err := a.listener.AcceptUnix()
-		if err != nil {
-			return // it was closed
+		if errors.Is(err, net.ErrClosed) {
+			return
 		}
+		if err != nil {
+			delay = min(max(2*delay, time.Millisecond), maxAcceptDelay)
+			select {
+			case <-time.After(delay):
+			case <-a.ctx.Done():
+			}
+			continue
+		}
+		delay = 0
 		a.running.Go(func() { a.serve(conn) })
 	}
 }

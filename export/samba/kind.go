@@ -38,7 +38,7 @@ type Kind struct {
 	mu      sync.Mutex
 	host    *host // nil before the first attachment
 	stopped bool
-	uids    map[uint32]bool // those in use
+	lastUID uint32 // that an attachment got
 }
 
 // host is what serves the files of all attachments.
@@ -65,7 +65,7 @@ func New(cfg Config) (*Kind, error) {
 		m := thisMachine()
 		return m.lacks()
 	}
-	return &Kind{cfg: cfg, lacks: lacks, uids: map[uint32]bool{}}, nil
+	return &Kind{cfg: cfg, lacks: lacks, lastUID: firstUID}, nil
 }
 
 // Name implements export.Kind.
@@ -120,7 +120,7 @@ func (k *Kind) Serve(_ context.Context, m export.Medium) (export.Unit, error) {
 	meta := m.Volume.Meta
 	u := &unit{kind: k, log: m.Log, file: "data.img", sectors: sectors{device: m.Device}}
 	if meta.Format == volume.ISO {
-		u.file, u.guests = "data.iso", k.cfg.Guests && !meta.Private
+		u.file, u.guests = "data.iso", k.cfg.Guests && !meta.Private && !meta.CloudInit // a seed has secrets
 	}
 	return u, nil
 }
@@ -183,23 +183,16 @@ func (h *host) close() error {
 	return errors.Join(h.files.Close(), <-h.served)
 }
 
-// uid takes a user id that nobody has.
+// uid takes a user id that nobody ever had: a connection that was authenticated for an attachment may outlive it, and
+// smbd would take it for whoever had the same id next.
 func (k *Kind) uid() (uint32, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for uid := uint32(firstUID + 1); uid < firstUID+maxUsers; uid++ {
-		if !k.uids[uid] {
-			k.uids[uid] = true
-			return uid, nil
-		}
+	if k.lastUID == firstUID+maxUsers-1 {
+		return 0, fmt.Errorf("all %d users of smbd were used; a restart of the server brings new ones", maxUsers-1)
 	}
-	return 0, fmt.Errorf("all %d users of smbd are taken", maxUsers-1)
-}
-
-func (k *Kind) freeUID(uid uint32) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.uids, uid)
+	k.lastUID++
+	return k.lastUID, nil
 }
 
 // gone reports whether the kind has stopped: then nothing is left of any attachment.

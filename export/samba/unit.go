@@ -38,7 +38,6 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 		Content: a.content, Opened: a.sessions.opened, Closed: a.sessions.closed,
 	})
 	if err != nil {
-		u.kind.freeUID(a.share.uid)
 		return nil, err
 	}
 	if err := h.smbd.put(ctx, a.share); err != nil {
@@ -124,7 +123,6 @@ func (a *attached) Detach(ctx context.Context) error {
 			return fmt.Errorf("smbd still has the file open, which leads nowhere any more: %w", err)
 		}
 	}
-	a.unit.kind.freeUID(a.share.uid)
 	a.ended = true
 	return nil
 }
