@@ -37,7 +37,7 @@
 // # Restart
 //
 // Service.Restore runs before the API opens: every Book of this server is read and all of its attachments let in again, with
-// the secrets that they had. What can't be restored now, since its pool is away or a child of the server before still holds
+// the secrets that they had, each on its own: one that can't be let in keeps nobody else out. What can't be restored now, since its pool is away or a child of the server before still holds
 // the volume, is tried again by Service.Run, and refuses everybody else meanwhile, since the Book says so.
 //
 // # Other servers

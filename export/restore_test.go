@@ -383,3 +383,35 @@ func TestUnexportBesideWhatCanNotBeRestored(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 }
+
+// What a change let in before it failed keeps what it has reserved, if it was in the Book before.
+func TestFailedChangeFreesNothingOfOthers(t *testing.T) {
+	p := newPlace(t, `{}`)
+	id := p.create(shareable)
+	secret := p.export(id, alice).Access.Secret
+	if _, err := p.Export(t.Context(), Request{Volume: id, Client: bob, Kind: "nbd"}); err != nil {
+		t.Fatal(err)
+	}
+	p.restart()
+	other := p.cfg.Kinds[1].(*toy)
+	other.failOn("attach", errStep)
+	nothing := func(volume.Volume, *Book) error { return nil }
+	if err := p.Change(t.Context(), id, "export", nothing); !errors.Is(err, errStep) {
+		t.Errorf("got %v", err)
+	}
+	if p.toy.removed > 0 || len(p.book(id).Attachments) != 2 {
+		t.Errorf("%d were removed, and the book has %+v", p.toy.removed, p.book(id))
+	}
+	p.Restore(t.Context())
+	if p.toy.login(id, secret) == nil {
+		t.Error("one that fails keeps the other out")
+	}
+	if v, _ := p.Volumes.Get(t.Context(), id, nil); !slices.Equal(v.Exports, []string{"iscsi:" + alice.String()}) {
+		t.Errorf("used by %q", v.Exports)
+	}
+	other.failOn("attach", nil)
+	p.Reconcile(t.Context())
+	if list := p.List(t.Context(), Query{}); len(list) != 2 || p.toy.removed > 0 {
+		t.Errorf("%+v stand, and %d were removed", list, p.toy.removed)
+	}
+}

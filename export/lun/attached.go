@@ -99,17 +99,35 @@ func (a *attached) Renew(r export.Record, rates export.Rates) error {
 }
 
 // Detach implements export.Attached.
-func (a *attached) Detach(ctx context.Context) error { return a.Attachment.Remove(ctx) }
+func (a *attached) Detach(ctx context.Context) error {
+	if err := a.end(ctx); err != nil {
+		return err
+	}
+	u := a.unit
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.drop(ctx, a.target)
+}
+
+// end is what Detach and Remove begin with. The target stays.
+func (a *attached) end(ctx context.Context) error {
+	if err := a.Attachment.Remove(ctx); err != nil {
+		return err
+	}
+	a.unit.mu.Lock()
+	defer a.unit.mu.Unlock()
+	delete(a.target.attached, a.id)
+	return nil
+}
 
 // Remove implements export.Attached.
 func (a *attached) Remove(ctx context.Context) error {
-	if err := a.Detach(ctx); err != nil {
+	if err := a.end(ctx); err != nil {
 		return err
 	}
 	u := a.unit
 	port := iscsi.PortName(a.target.Name())
 	u.mu.Lock()
-	delete(a.target.attached, a.id)
 	alone := len(a.target.attached) == 0
 	u.mu.Unlock()
 	mine := func(r scsi.Registration) bool {

@@ -1,0 +1,85 @@
+package lun
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"elstore/export"
+	"elstore/volume"
+)
+
+// beside is another kind, which may be off.
+type beside struct{ off bool }
+
+func (*beside) Name() string                                                   { return "samba" }
+func (*beside) Where() []string                                                { return nil }
+func (*beside) Stop(context.Context) error                                     { return nil }
+func (*beside) Resized(int64)                                                  {}
+func (*beside) Close(context.Context, bool) error                              { return nil }
+func (*beside) Complete(*volume.Volume, *export.Request, *export.Record) error { return nil }
+
+func (b *beside) Serve(context.Context, export.Medium) (export.Unit, error) {
+	if b.off {
+		return nil, errors.New("exports of type samba are off")
+	}
+	return b, nil
+}
+
+func (*beside) Attach(context.Context, export.Record, export.Rates, *export.Gate, export.Watch) (export.Attached, error) {
+	return besideAttached{}, nil
+}
+
+type besideAttached struct{}
+
+func (besideAttached) Access(*export.Request) export.Access    { return export.Access{} }
+func (besideAttached) Renew(export.Record, export.Rates) error { return nil }
+func (besideAttached) Sessions() []export.Session              { return nil }
+func (besideAttached) Counts() export.Counts                   { return export.Counts{} }
+func (besideAttached) Detach(context.Context) error            { return nil }
+func (besideAttached) Remove(context.Context) error            { return nil }
+
+// A kind that is off after a restart keeps nobody of another kind out, and costs nobody its registrations.
+func TestKindThatIsOffKeepsNobodyElseOut(t *testing.T) {
+	s := newServer(t)
+	other := &beside{}
+	s.beside = []export.Kind{other}
+	s.restart()
+	id := s.create(func(m *volume.Meta) { m.Shareable = true })
+	one := s.export(id, alice, first)
+	if _, err := s.exports.Export(t.Context(), export.Request{Volume: id, Client: bob, Kind: "samba"}); err != nil {
+		t.Fatal(err)
+	}
+	i := s.login(first, one.Access.Target)
+	i.run(register(1))
+	i.run(reserve(1))
+	for _, off := range []bool{true, false} {
+		other.off = off
+		s.restart()
+		if i = s.login(first, one.Access.Target); i == nil {
+			t.Fatalf("with the other kind off (%t) the login is refused", off)
+		}
+		if got := i.keys(); !slices.Equal(got, []byte{1}) {
+			t.Errorf("with the other kind off (%t) the keys are %d", off, got)
+		}
+		if again := s.export(id, alice, first); again.Record.ID != one.Record.ID {
+			t.Errorf("asked again there is %v", again.Record.ID)
+		}
+		want := 2
+		if off {
+			want = 1
+		}
+		if got, orphans := s.exports.List(t.Context(), export.Query{}), s.exports.Orphans(t.Context()); len(got) != want || len(orphans) > 0 != off {
+			t.Errorf("with the other kind off (%t) there stand %+v, and %+v does not", off, got, orphans)
+		}
+	}
+	// It is let in as soon as that works.
+	other.off = true
+	s.restart()
+	other.off = false
+	s.exports.Reconcile(t.Context())
+	if got := s.exports.List(t.Context(), export.Query{}); len(got) != 2 {
+		t.Errorf("in the end there stand %+v", got)
+	}
+}
