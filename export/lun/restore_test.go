@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"elstore/export"
 	"elstore/volume"
+	"elstore/volume/fault"
 )
 
 // beside is another kind, which may be off.
@@ -81,5 +83,45 @@ func TestKindThatIsOffKeepsNobodyElseOut(t *testing.T) {
 	s.exports.Reconcile(t.Context())
 	if got := s.exports.List(t.Context(), export.Query{}); len(got) != 2 {
 		t.Errorf("in the end there stand %+v", got)
+	}
+}
+
+// What was exported without CHAP lets nobody in on a server that asks for CHAP, until it is exported again with a secret; others
+// are let in all the while.
+func TestExportWithoutCHAPOnAServerThatAsksForIt(t *testing.T) {
+	s := newServer(t)
+	s.beside = []export.Kind{&beside{}}
+	s.restart()
+	id := s.create(func(m *volume.Meta) { m.Shareable = true })
+	one := s.export(id, alice, first)
+	if _, err := s.exports.Export(t.Context(), export.Request{Volume: id, Client: bob, Kind: "samba"}); err != nil {
+		t.Fatal(err)
+	}
+	s.login(first, one.Access.Target).run(register(1))
+	s.chap = true
+	s.restart()
+	if s.login(first, one.Access.Target) != nil {
+		t.Fatal("it lets in without CHAP")
+	}
+	if got := s.exports.List(t.Context(), export.Query{}); len(got) != 1 || got[0].Record.Client != bob {
+		t.Errorf("there stand %+v", got)
+	}
+	_, err := s.exports.Export(t.Context(), export.Request{Volume: id, Client: alice})
+	if !fault.Is(err, fault.VolumeNotExportable) || !strings.Contains(err.Error(), "rotate") || !strings.Contains(err.Error(), "--iscsi-no-chap") {
+		t.Errorf("got %v", err)
+	}
+	two, err := s.exports.Export(t.Context(), export.Request{Volume: id, Client: alice, Rotate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if two.Access.User == "" || two.Access.Secret == "" || two.Access.PeerUser == "" {
+		t.Errorf("with rotate it answers %+v", two.Access)
+	}
+	if s.login(first, two.Access.Target) != nil {
+		t.Error("it lets in without CHAP still")
+	}
+	s.restart()
+	if got := s.exports.List(t.Context(), export.Query{}); len(got) != 2 || len(s.exports.Orphans(t.Context())) > 0 {
+		t.Errorf("after a restart there stand %+v", got)
 	}
 }

@@ -43,6 +43,11 @@ type target struct {
 
 // Attach implements export.Unit.
 func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, g *export.Gate, w export.Watch) (export.Attached, error) {
+	if r.User == "" && !u.kind.cfg.NoCHAP {
+		return nil, fault.Errorf(fault.VolumeNotExportable,
+			"client %s's export of volume %s was made without CHAP, which this server asks for; export it again with \"rotate\": true, or start the server with --iscsi-no-chap",
+			r.Client, u.id)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	t, err := u.target(r)
