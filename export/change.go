@@ -56,12 +56,22 @@ func (s *Service) change(ctx context.Context, id volume.ID, purpose string, q *R
 		}
 	}
 	var to *settled
-	err = s.cfg.Volumes.Turn(ctx, id, purpose, func(ctx context.Context, t *volume.Turn) (err error) {
-		to, err = s.settle(ctx, t, q, edit)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	for {
+		err = s.cfg.Volumes.Turn(ctx, id, purpose, func(ctx context.Context, t *volume.Turn) (err error) {
+			to, err = s.settle(ctx, t, q, edit)
+			return err
+		})
+		if err == nil {
+			break
+		}
+		if err != errStillFencing { //nolint:errorlint // it is returned as it is
+			return nil, err
+		}
+		if e := s.find(id); e != nil { // which is no more once nothing of it is left
+			if err := s.shutOut(ctx, e); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if to.waiting != nil {
 		s.mu.Lock()
@@ -114,6 +124,10 @@ func (s *Service) Standing(id volume.ID) []Attachment {
 	return list
 }
 
+// errStillFencing is what settle fails with before it lets somebody new in beside what is being fenced: that has to be proven first,
+// which can't be done under the volume's lock.
+var errStillFencing = errors.New("an export of the volume is being fenced")
+
 // settle is change under the volume's lock, but for what is shut out: that is only marked, since the lock is needed to close the
 // volume.
 func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit editor) (*settled, error) {
@@ -146,6 +160,9 @@ func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit e
 	p := &passage{s: s, e: e, turn: t, scene: sc, old: old}
 	var spared []Record
 	for _, r := range s.fresh(e, sc) {
+		if _, was := old.Get(r.ID); !was && e.fencing(s) {
+			return nil, errStillFencing
+		}
 		if sc.spared(&old, r) {
 			spared = append(spared, r)
 		} else {

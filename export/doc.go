@@ -32,7 +32,8 @@
 // their commands can reach the medium; its registrations are preempted; the claim on the volume ends, and with the last one
 // the volume is closed; the marker goes. A crash after the Book leaves a marker that the next start removes. What can't
 // be proven in time stays as a fencing attachment: nobody gets in through it, and the volume is nobody else's until it is
-// over.
+// over: a change that would let in somebody new waits for that first, and is refused, with the Book as it was, where it is not
+// proven in time.
 //
 // # Restart
 //

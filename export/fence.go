@@ -15,6 +15,13 @@ func (e *exported) stale() bool {
 	return slices.ContainsFunc(e.attachments, func(a *attachment) bool { return a.claim.Stale() })
 }
 
+// fencing reports whether something of the volume has ended, and that is not proven yet.
+func (e *exported) fencing(s *Service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(e.attachments, func(a *attachment) bool { return a.fencing })
+}
+
 // shutOut fences what is not in the Book any more, and frees what nothing stands on. The caller has the turn, and not the
 // volume's lock.
 func (s *Service) shutOut(ctx context.Context, e *exported) error {
