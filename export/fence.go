@@ -69,6 +69,7 @@ func (s *Service) free(ctx context.Context, e *exported, a *attachment, keep boo
 	same := slices.ContainsFunc(e.attachments, func(o *attachment) bool { return o.rec.Client == a.rec.Client })
 	kind := slices.ContainsFunc(e.attachments, func(o *attachment) bool { return o.rec.Kind == a.rec.Kind })
 	last := len(e.attachments) == 0
+	waits := slices.ContainsFunc(e.book.Attachments, func(r Record) bool { return r.Kind == a.rec.Kind && r.ID != a.rec.ID })
 	unit := e.units[a.rec.Kind]
 	if !kind {
 		delete(e.units, a.rec.Kind)
@@ -82,7 +83,7 @@ func (s *Service) free(ctx context.Context, e *exported, a *attachment, keep boo
 	}
 	s.mu.Unlock()
 	if !kind && unit != nil {
-		errs = append(errs, unit.Close(ctx, !keep))
+		errs = append(errs, unit.Close(ctx, !keep && !waits)) // who is to be let in again keeps what it has reserved
 	}
 	errs = append(errs, a.claim.Close()) //nolint:contextcheck // a claim ends whatever became of its user
 	if !same && !keep {

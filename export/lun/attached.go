@@ -129,6 +129,7 @@ func (a *attached) Remove(ctx context.Context) error {
 	port := iscsi.PortName(a.target.Name())
 	u.mu.Lock()
 	alone := len(a.target.attached) == 0
+	last := u.empty()
 	u.mu.Unlock()
 	mine := func(r scsi.Registration) bool {
 		if r.Port != port {
@@ -137,7 +138,13 @@ func (a *attached) Remove(ctx context.Context) error {
 		owner, known := u.owner(r)
 		return alone || known && owner == a.id
 	}
-	if err := u.lu.Fence(ctx, mine); err != nil {
+	if err := u.lu.Fence(ctx, mine); err != nil && last {
+		// It may fail to be saved, as it does in a full pool: Close forgets all registrations, or else Serve preempts those of whoever
+		// is not in the Book, or Attach does.
+		u.mu.Lock()
+		u.owed = append(u.owed, mine)
+		u.mu.Unlock()
+	} else if err != nil {
 		return fmt.Errorf("preempt its registrations: %w", err)
 	}
 	u.mu.Lock()

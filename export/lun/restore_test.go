@@ -3,6 +3,8 @@ package lun
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,5 +125,75 @@ func TestExportWithoutCHAPOnAServerThatAsksForIt(t *testing.T) {
 	s.restart()
 	if got := s.exports.List(t.Context(), export.Query{}); len(got) != 2 || len(s.exports.Orphans(t.Context())) > 0 {
 		t.Errorf("after a restart there stand %+v", got)
+	}
+}
+
+// A fence ends although registrations can't be saved, as in a full pool, if nobody is left who could be held up by them.
+func TestFenceOfTheLastNeedsNoRoom(t *testing.T) {
+	s := newServer(t)
+	id := s.create(func(m *volume.Meta) { m.Shareable = true })
+	one, two := s.export(id, alice, first), s.export(id, bob, second)
+	a, b := s.login(first, one.Access.Target), s.login(second, two.Access.Target)
+	a.run(register(1))
+	b.run(register(2))
+	record := filepath.Join(s.root, "pool", "vid."+id.String()+".elimg", ".export", "iscsi.json")
+	kept, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(record), os.Mkdir(record, 0o700)); err != nil { // nothing can be renamed to it
+		t.Fatal(err)
+	}
+	// Beside another one it has to be saved.
+	if err := s.exports.Unexport(t.Context(), id, alice, "", false); !fault.Is(err, fault.ExportFencing) {
+		t.Errorf("got %v", err)
+	}
+	if err := s.exports.Unexport(t.Context(), id, bob, "", false); !fault.Is(err, fault.ExportFencing) { // the first one's, which was before
+		t.Errorf("got %v", err)
+	}
+	if err := s.exports.Unexport(t.Context(), id, bob, "", false); err != nil {
+		t.Errorf("the last one's fence does not end: %v", err)
+	}
+	if got := s.exports.List(t.Context(), export.Query{}); len(got) > 0 {
+		t.Errorf("there stand %+v", got)
+	}
+	// As if the server had died before it forgot them.
+	if err := errors.Join(os.RemoveAll(filepath.Dir(record)), os.Mkdir(filepath.Dir(record), 0o700), os.WriteFile(record, kept, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	three := s.export(id, bob, second)
+	i := s.login(second, three.Access.Target)
+	if i == nil {
+		t.Fatal("the login is refused")
+	}
+	if got := i.keys(); len(got) > 0 {
+		t.Errorf("keys of before are there: %d", got)
+	}
+	i.run(register(3))
+	if got := i.keys(); !slices.Equal(got, []byte{3}) {
+		t.Errorf("the keys are %d", got)
+	}
+}
+
+// The end of the last that stands takes nothing from who is to be let in again.
+func TestWhoWaitsKeepsItsRegistrations(t *testing.T) {
+	s := newServer(t)
+	id := s.create(func(m *volume.Meta) { m.Shareable = true })
+	one := s.export(id, alice, first)
+	s.login(first, one.Access.Target).run(register(1))
+	s.chap = true
+	s.restart()
+	s.export(id, bob, second)
+	if err := s.exports.Unexport(t.Context(), id, bob, "", false); err != nil {
+		t.Fatal(err)
+	}
+	s.chap = false
+	s.restart()
+	i := s.login(first, one.Access.Target)
+	if i == nil {
+		t.Fatal("the login is refused")
+	}
+	if got := i.keys(); !slices.Equal(got, []byte{1}) {
+		t.Errorf("the keys are %d", got)
 	}
 }
