@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -20,13 +21,29 @@ type scene struct {
 	book   Book // the editor changes it through its methods
 	q      *Request
 	closed bool // the editor says that nobody is let in by this change
+	spares bool // the editor says that whoever can't be let in is not to keep the others out
+}
+
+// spared reports whether a record that nothing stands for may go on waiting when it can't be let in: it was in the Book before,
+// and is not what the change is about.
+func (sc *scene) spared(old *Book, r Record) bool {
+	_, was := old.Get(r.ID)
+	return was && (sc.spares || sc.q != nil && (r.Client != sc.q.Client || r.Kind != sc.q.Kind))
+}
+
+// settled is what settle came to.
+type settled struct {
+	e       *exported
+	unused  []*volume.Opened // claims of who could not be let in; they can't be closed in the volume.Turn
+	waiting error            // why somebody who is in the Book could not be let in; nil: all of it stands
 }
 
 // editor decides what a change makes of the Book. With an error nothing is changed.
 type editor func(sc *scene) error
 
 // change lets edit change a volume's Book, and brings what stands into agreement with it. What was let in stands when it returns
-// nil, and nothing of what was shut out is left. It is the one way in which attachments come and go.
+// nil, and nothing of what was shut out is left. Others of the Book that could not be let in again are left to Run. It is the one
+// way in which attachments come and go.
 func (s *Service) change(ctx context.Context, id volume.ID, purpose string, q *Request, edit editor) (*exported, error) {
 	done, err := s.turn(ctx, id)
 	if err != nil {
@@ -38,15 +55,35 @@ func (s *Service) change(ctx context.Context, id volume.ID, purpose string, q *R
 			return nil, err
 		}
 	}
-	var e *exported
-	err = s.cfg.Volumes.Turn(ctx, id, purpose, func(ctx context.Context, t *volume.Turn) (err error) {
-		e, err = s.settle(ctx, t, q, edit)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	var to *settled
+	for {
+		err = s.cfg.Volumes.Turn(ctx, id, purpose, func(ctx context.Context, t *volume.Turn) (err error) {
+			to, err = s.settle(ctx, t, q, edit)
+			return err
+		})
+		if err == nil {
+			break
+		}
+		if err != errStillFencing { //nolint:errorlint // it is returned as it is
+			return nil, err
+		}
+		if e := s.find(id); e != nil { // which is no more once nothing of it is left
+			if err := s.shutOut(ctx, e); err != nil {
+				return nil, err
+			}
+		}
 	}
-	return e, s.shutOut(ctx, e)
+	if to.waiting != nil {
+		s.mu.Lock()
+		s.waiting[id] = to.waiting
+		s.mu.Unlock()
+	}
+	for _, claim := range to.unused {
+		if err := claim.Close(); err != nil { //nolint:contextcheck // a claim ends whatever became of its user
+			s.cfg.Log.Error("claim not ended after a failure", slog.Any("volume", id), slog.Any("error", err))
+		}
+	}
+	return to.e, s.shutOut(ctx, to.e)
 }
 
 // Change lets edit change the Book of a volume that this server exports, and brings what stands into agreement with it, for who
@@ -87,9 +124,13 @@ func (s *Service) Standing(id volume.ID) []Attachment {
 	return list
 }
 
+// errStillFencing is what settle fails with before it lets somebody new in beside what is being fenced: that has to be proven first,
+// which can't be done under the volume's lock.
+var errStillFencing = errors.New("an export of the volume is being fenced")
+
 // settle is change under the volume's lock, but for what is shut out: that is only marked, since the lock is needed to close the
 // volume.
-func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit editor) (*exported, error) {
+func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit editor) (*settled, error) {
 	v := t.Volume()
 	e := s.find(v.ID)
 	if e == nil {
@@ -117,11 +158,33 @@ func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit e
 		return nil, err
 	}
 	p := &passage{s: s, e: e, turn: t, scene: sc, old: old}
+	var spared []Record
+	for _, r := range s.fresh(e, sc) {
+		if _, was := old.Get(r.ID); !was && e.fencing(s) {
+			return nil, errStillFencing
+		}
+		if sc.spared(&old, r) {
+			spared = append(spared, r)
+		} else {
+			p.fresh = append(p.fresh, r)
+		}
+	}
 	if err := p.run(ctx); err != nil {
-		p.undo(context.WithoutCancel(ctx))
+		p.undo(ctx)
 		return nil, err
 	}
-	return e, nil
+	to := &settled{e: e}
+	var errs []error
+	for _, r := range spared { // each on its own, so that one that fails keeps nobody else out
+		p := &passage{s: s, e: e, turn: t, scene: sc, old: sc.book, fresh: []Record{r}}
+		if err := p.run(ctx); err != nil {
+			p.undo(ctx)
+			to.unused = append(to.unused, p.claims...)
+			errs = append(errs, fmt.Errorf("client %s can't be let in over %s: %w", r.Client, r.Kind, err))
+		}
+	}
+	to.waiting = errors.Join(errs...)
+	return to, nil
 }
 
 // passage is one change on its way from a Book to the next.
@@ -131,19 +194,19 @@ type passage struct {
 	turn  *volume.Turn
 	scene *scene
 	old   Book
+	fresh []Record // that it is to let in
 
-	written bool     // the new Book may be on disk
-	names   []string // that were taken
-	markers []string // that were written and not there before
-	units   []string // kinds that began to serve
+	claims  []*volume.Opened // in the order of fresh, as far as it came
+	written bool             // the new Book may be on disk
+	names   []string         // that were taken
+	markers []string         // that were written and not there before
+	units   []string         // kinds that began to serve
 	added   []*attachment
 }
 
 // run does what is to be done, in the order that doc.go has.
 func (p *passage) run(ctx context.Context) error {
-	fresh := p.fresh()
-	claims := make([]*volume.Opened, len(fresh))
-	for i, r := range fresh {
+	for _, r := range p.fresh {
 		name, me := Name(r.Client, p.e.id), pair{r.Client, p.e.id}
 		_, had := p.s.nameOf(name)
 		if other, ok := p.s.claimName(name, me); !ok {
@@ -153,10 +216,11 @@ func (p *passage) run(ctx context.Context) error {
 		if !had {
 			p.names = append(p.names, name)
 		}
-		var err error
-		if claims[i], err = p.turn.Open(ctx, p.claim(r)); err != nil {
+		claim, err := p.turn.Open(ctx, p.claim(r))
+		if err != nil {
 			return err
 		}
+		p.claims = append(p.claims, claim)
 	}
 	if !same(&p.old, &p.scene.book) {
 		p.written = true
@@ -164,8 +228,8 @@ func (p *passage) run(ctx context.Context) error {
 			return err
 		}
 	}
-	for i, r := range fresh {
-		if err := p.letIn(ctx, r, claims[i]); err != nil {
+	for i, r := range p.fresh {
+		if err := p.letIn(ctx, r, p.claims[i]); err != nil {
 			return err
 		}
 	}
@@ -173,12 +237,12 @@ func (p *passage) run(ctx context.Context) error {
 }
 
 // fresh returns the records that nothing stands for.
-func (p *passage) fresh() []Record {
-	if p.scene.closed {
+func (s *Service) fresh(e *exported, sc *scene) []Record {
+	if sc.closed {
 		return nil
 	}
-	standing := p.s.standing(p.e)
-	return slices.DeleteFunc(slices.Clone(p.scene.book.Attachments), func(r Record) bool {
+	standing := s.standing(e)
+	return slices.DeleteFunc(slices.Clone(sc.book.Attachments), func(r Record) bool {
 		return slices.ContainsFunc(standing, func(a *attachment) bool { return a.rec.ID == r.ID })
 	})
 }
@@ -306,12 +370,19 @@ func (p *passage) enter() error {
 	return nil
 }
 
-// undo puts back what run did before it failed. The claims are the turn's to end.
+// undo puts back what run did before it failed. Who was in the Book before keeps what it has reserved. The claims are the turn's
+// to end, or the caller's.
 func (p *passage) undo(ctx context.Context) {
 	s, e := p.s, p.e
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.FenceWait)
+	defer cancel()
 	log := s.cfg.Log.With(slog.Any("volume", e.id))
 	for _, a := range p.added {
-		if err := a.at.Remove(ctx); err != nil {
+		end := a.at.Remove
+		if _, was := p.old.Get(a.rec.ID); was {
+			end = a.at.Detach
+		}
+		if err := end(ctx); err != nil {
 			log.Error("attachment not removed after a failure", slog.Any("error", err))
 		}
 	}

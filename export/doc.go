@@ -29,15 +29,17 @@
 // Book was replaced puts the old one back; if that fails too, the attachment stands sooner or later.
 //
 // To shut somebody out (fencing): the Book is replaced; the kind ends the attachment's sessions and waits until none of
-// their commands can reach the medium; its registrations are preempted; the claim on the volume ends, and with the last one
-// the volume is closed; the marker goes. A crash after the Book leaves a marker that the next start removes. What can't
-// be proven in time stays as a fencing attachment: nobody gets in through it, and the volume is nobody else's until it is
-// over.
+// their commands can reach the medium; its registrations are preempted, or with the last one of its kind forgotten; the
+// claim on the volume ends, and with the last one the volume is closed; the marker goes. A crash after the Book leaves a
+// marker that the next start removes, and registrations that are preempted before the kind lets anybody in to the volume
+// again. What can't be proven in time stays as a fencing attachment: nobody gets in through it, and the volume is nobody
+// else's until it is over: a change that would let in somebody new waits for that first, and is refused, with the Book as
+// it was, where it is not proven in time.
 //
 // # Restart
 //
 // Service.Restore runs before the API opens: every Book of this server is read and all of its attachments let in again, with
-// the secrets that they had. What can't be restored now, since its pool is away or a child of the server before still holds
+// the secrets that they had, each on its own: one that can't be let in keeps nobody else out. What can't be restored now, since its pool is away or a child of the server before still holds
 // the volume, is tried again by Service.Run, and refuses everybody else meanwhile, since the Book says so.
 //
 // # Other servers

@@ -133,6 +133,9 @@ func again(k Kind, sc *scene, old Record) (Record, error) {
 			return old, err
 		}
 		r.Secret, r.PeerSecret = fresh.Secret, fresh.PeerSecret
+		if r.User == "" { // it has logged in without so far
+			r.User, r.PeerUser = fresh.User, fresh.PeerUser
+		}
 	}
 	sc.book.Set(r)
 	return r, nil

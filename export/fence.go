@@ -15,6 +15,13 @@ func (e *exported) stale() bool {
 	return slices.ContainsFunc(e.attachments, func(a *attachment) bool { return a.claim.Stale() })
 }
 
+// fencing reports whether something of the volume has ended, and that is not proven yet.
+func (e *exported) fencing(s *Service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(e.attachments, func(a *attachment) bool { return a.fencing })
+}
+
 // shutOut fences what is not in the Book any more, and frees what nothing stands on. The caller has the turn, and not the
 // volume's lock.
 func (s *Service) shutOut(ctx context.Context, e *exported) error {
@@ -62,6 +69,7 @@ func (s *Service) free(ctx context.Context, e *exported, a *attachment, keep boo
 	same := slices.ContainsFunc(e.attachments, func(o *attachment) bool { return o.rec.Client == a.rec.Client })
 	kind := slices.ContainsFunc(e.attachments, func(o *attachment) bool { return o.rec.Kind == a.rec.Kind })
 	last := len(e.attachments) == 0
+	waits := slices.ContainsFunc(e.book.Attachments, func(r Record) bool { return r.Kind == a.rec.Kind && r.ID != a.rec.ID })
 	unit := e.units[a.rec.Kind]
 	if !kind {
 		delete(e.units, a.rec.Kind)
@@ -75,7 +83,7 @@ func (s *Service) free(ctx context.Context, e *exported, a *attachment, keep boo
 	}
 	s.mu.Unlock()
 	if !kind && unit != nil {
-		errs = append(errs, unit.Close(ctx, !keep))
+		errs = append(errs, unit.Close(ctx, !keep && !waits)) // who is to be let in again keeps what it has reserved
 	}
 	errs = append(errs, a.claim.Close()) //nolint:contextcheck // a claim ends whatever became of its user
 	if !same && !keep {

@@ -41,6 +41,7 @@ type toy struct {
 	units   map[volume.ID]*toyUnit
 	stopped bool
 	off     bool             // what is below is gone, as after a crash
+	removed int              // attachments of which what they had reserved is free
 	fail    map[string]error // by what is to fail: serve, attach, renew, remove, close
 }
 
@@ -191,7 +192,15 @@ func (a *toyAttached) Detach(context.Context) error {
 	return nil
 }
 
-func (a *toyAttached) Remove(ctx context.Context) error { return a.Detach(ctx) }
+func (a *toyAttached) Remove(ctx context.Context) error {
+	err := a.Detach(ctx)
+	a.unit.kind.mu.Lock()
+	defer a.unit.kind.mu.Unlock()
+	if err == nil {
+		a.unit.kind.removed++
+	}
+	return err
+}
 
 // enter logs somebody in.
 func (a *toyAttached) enter(name string) {

@@ -38,6 +38,9 @@ func (s *Service) each(ctx context.Context, ids []volume.ID, do func(ctx context
 
 // restore brings what stands of a volume into agreement with its Book.
 func (s *Service) restore(ctx context.Context, id volume.ID) {
+	s.mu.Lock()
+	last := s.waiting[id]
+	s.mu.Unlock()
 	before := 0
 	if e := s.find(id); e != nil {
 		before = len(s.standing(e))
@@ -47,12 +50,20 @@ func (s *Service) restore(ctx context.Context, id volume.ID) {
 			return errForeign // nothing of it stands here, and its Book stays as it is
 		}
 		s.dropEnded(&sc.book)
+		sc.spares = true
 		return nil
 	})
 	switch {
 	case err == nil:
 		if n := len(s.standing(e)); n > 0 && n > before {
 			s.cfg.Log.Info("exports restored", slog.Any("volume", id), slog.Int("attachments", n))
+		}
+		s.mu.Lock()
+		why := s.waiting[id]
+		s.mu.Unlock()
+		if why != nil {
+			s.complain(id, last, why)
+			return
 		}
 		s.tidy(ctx, id)
 	case fault.Is(err, fault.VolumeNotFound), err == errForeign: //nolint:errorlint // it is returned as it is
@@ -62,12 +73,16 @@ func (s *Service) restore(ctx context.Context, id volume.ID) {
 	case ctx.Err() != nil:
 	default:
 		s.mu.Lock()
-		last := s.waiting[id]
 		s.waiting[id] = err
 		s.mu.Unlock()
-		if last == nil || last.Error() != err.Error() { // it is tried often
-			s.cfg.Log.Error("exports not restored yet", slog.Any("volume", id), slog.Any("error", err))
-		}
+		s.complain(id, last, err)
+	}
+}
+
+// complain logs why a volume's exports don't all stand, unless that is what was logged last: it is tried often.
+func (s *Service) complain(id volume.ID, last, why error) {
+	if last == nil || last.Error() != why.Error() {
+		s.cfg.Log.Error("exports not restored yet", slog.Any("volume", id), slog.Any("error", why))
 	}
 }
 

@@ -383,3 +383,87 @@ func TestUnexportBesideWhatCanNotBeRestored(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 }
+
+// What a change let in before it failed keeps what it has reserved, if it was in the Book before.
+func TestFailedChangeFreesNothingOfOthers(t *testing.T) {
+	p := newPlace(t, `{}`)
+	id := p.create(shareable)
+	secret := p.export(id, alice).Access.Secret
+	if _, err := p.Export(t.Context(), Request{Volume: id, Client: bob, Kind: "nbd"}); err != nil {
+		t.Fatal(err)
+	}
+	p.restart()
+	other := p.cfg.Kinds[1].(*toy)
+	other.failOn("attach", errStep)
+	nothing := func(volume.Volume, *Book) error { return nil }
+	if err := p.Change(t.Context(), id, "export", nothing); !errors.Is(err, errStep) {
+		t.Errorf("got %v", err)
+	}
+	if p.toy.removed > 0 || len(p.book(id).Attachments) != 2 {
+		t.Errorf("%d were removed, and the book has %+v", p.toy.removed, p.book(id))
+	}
+	p.Restore(t.Context())
+	if p.toy.login(id, secret) == nil {
+		t.Error("one that fails keeps the other out")
+	}
+	if v, _ := p.Volumes.Get(t.Context(), id, nil); !slices.Equal(v.Exports, []string{"iscsi:" + alice.String()}) {
+		t.Errorf("used by %q", v.Exports)
+	}
+	other.failOn("attach", nil)
+	p.Reconcile(t.Context())
+	if list := p.List(t.Context(), Query{}); len(list) != 2 || p.toy.removed > 0 {
+		t.Errorf("%+v stand, and %d were removed", list, p.toy.removed)
+	}
+}
+
+// Nobody new is let in, nor entered into the Book, before what was there is proven gone; who only goes does.
+func TestNobodyNewBesideWhatIsBeingFenced(t *testing.T) {
+	for _, attrs := range []func(*volume.Meta){func(*volume.Meta) {}, shareable} {
+		p := newPlace(t, `{}`)
+		id := p.create(attrs)
+		p.export(id, bob)
+		p.toy.failOn("remove", context.DeadlineExceeded)
+		wantCode(t, p.Unexport(t.Context(), id, bob, "", false), fault.ExportFencing)
+		for range 2 {
+			_, err := p.Export(t.Context(), Request{Volume: id, Client: carol})
+			wantCode(t, err, fault.ExportFencing)
+			if b := p.book(id); len(b.Attachments) > 0 {
+				t.Errorf("the book has %+v", b)
+			}
+			if list := p.List(t.Context(), Query{}); len(list) != 1 || list[0].Record.Client != bob || list[0].State != Fencing || len(p.Standing(id)) > 0 {
+				t.Errorf("there stand %+v", list)
+			}
+			if n := len(p.toy.units[id].attached); n != 1 {
+				t.Errorf("%d can log in or are being fenced", n)
+			}
+		}
+		p.toy.failOn("remove", nil)
+		a := p.export(id, carol)
+		if p.toy.login(id, a.Access.Secret) == nil || len(p.List(t.Context(), Query{})) != 1 {
+			t.Errorf("after that there stand %+v", p.List(t.Context(), Query{}))
+		}
+		p.end(id, carol)
+		if got := p.traces(id); len(got) > 0 {
+			t.Errorf("in the end there is %q", got)
+		}
+	}
+}
+
+func TestUnexportBesideWhatIsBeingFenced(t *testing.T) {
+	p := newPlace(t, `{}`)
+	id := p.create(shareable)
+	p.export(id, alice)
+	p.export(id, bob)
+	p.toy.failOn("remove", context.DeadlineExceeded)
+	for _, c := range []volume.Client{bob, alice} {
+		wantCode(t, p.Unexport(t.Context(), id, c, "", false), fault.ExportFencing)
+		if b := p.book(id); slices.ContainsFunc(b.Attachments, func(r Record) bool { return r.Client == c }) {
+			t.Errorf("the book has %s still", c)
+		}
+	}
+	p.toy.failOn("remove", nil)
+	p.end(id, alice)
+	if got := p.traces(id); len(got) > 0 {
+		t.Errorf("in the end there is %q", got)
+	}
+}

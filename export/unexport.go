@@ -71,6 +71,9 @@ func (s *Service) endLost(ctx context.Context, id volume.ID, ends func(Record) b
 		}
 	}
 	s.mu.Lock()
+	if b.Server == s.cfg.ServerID {
+		e.book = b
+	}
 	for _, a := range e.attachments {
 		a.fencing = a.fencing || ends(a.rec)
 	}

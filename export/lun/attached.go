@@ -99,18 +99,37 @@ func (a *attached) Renew(r export.Record, rates export.Rates) error {
 }
 
 // Detach implements export.Attached.
-func (a *attached) Detach(ctx context.Context) error { return a.Attachment.Remove(ctx) }
+func (a *attached) Detach(ctx context.Context) error {
+	if err := a.end(ctx); err != nil {
+		return err
+	}
+	u := a.unit
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.drop(ctx, a.target)
+}
+
+// end is what Detach and Remove begin with. The target stays.
+func (a *attached) end(ctx context.Context) error {
+	if err := a.Attachment.Remove(ctx); err != nil {
+		return err
+	}
+	a.unit.mu.Lock()
+	defer a.unit.mu.Unlock()
+	delete(a.target.attached, a.id)
+	return nil
+}
 
 // Remove implements export.Attached.
 func (a *attached) Remove(ctx context.Context) error {
-	if err := a.Detach(ctx); err != nil {
+	if err := a.end(ctx); err != nil {
 		return err
 	}
 	u := a.unit
 	port := iscsi.PortName(a.target.Name())
 	u.mu.Lock()
-	delete(a.target.attached, a.id)
 	alone := len(a.target.attached) == 0
+	last := u.empty()
 	u.mu.Unlock()
 	mine := func(r scsi.Registration) bool {
 		if r.Port != port {
@@ -119,7 +138,13 @@ func (a *attached) Remove(ctx context.Context) error {
 		owner, known := u.owner(r)
 		return alone || known && owner == a.id
 	}
-	if err := u.lu.Fence(ctx, mine); err != nil {
+	if err := u.lu.Fence(ctx, mine); err != nil && last {
+		// It may fail to be saved, as it does in a full pool: Close forgets all registrations, or else Serve preempts those of whoever
+		// is not in the Book, or Attach does.
+		u.mu.Lock()
+		u.owed = append(u.owed, mine)
+		u.mu.Unlock()
+	} else if err != nil {
 		return fmt.Errorf("preempt its registrations: %w", err)
 	}
 	u.mu.Lock()

@@ -38,6 +38,8 @@ type server struct {
 	iscsi   *iscsi.Server
 	exports *export.Service
 	kind    *Kind
+	chap    bool          // asked for from the next start on
+	beside  []export.Kind // other kinds
 }
 
 func newServer(t testing.TB) *server {
@@ -55,11 +57,11 @@ func (s *server) start() {
 	if s.iscsi, err = iscsi.New(iscsi.Config{}); err != nil {
 		s.t.Fatal(err)
 	}
-	if s.kind, err = New(Config{Server: s.iscsi, Portals: []string{"192.0.2.1:3260", "[2001:db8::1]:3260"}, NoCHAP: true}); err != nil {
+	if s.kind, err = New(Config{Server: s.iscsi, Portals: []string{"192.0.2.1:3260", "[2001:db8::1]:3260"}, NoCHAP: !s.chap}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.exports, err = export.New(export.Config{
-		Volumes: s.Volumes, Events: s.Events, Log: slog.New(slog.DiscardHandler), ServerID: s.id, Kinds: []export.Kind{s.kind},
+		Volumes: s.Volumes, Events: s.Events, Log: slog.New(slog.DiscardHandler), ServerID: s.id, Kinds: append([]export.Kind{s.kind}, s.beside...),
 	})
 	if err != nil {
 		s.t.Fatal(err)

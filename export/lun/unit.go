@@ -3,6 +3,7 @@ package lun
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"elstore/export"
@@ -25,6 +26,7 @@ type unit struct {
 
 	mu      sync.Mutex
 	targets map[string]*target
+	owed    []func(scsi.Registration) bool // registrations of who has ended, to be preempted before anybody is let in
 
 	ports  sync.Mutex          // never held across a call
 	owners map[nexus]volume.ID // the attachments through which initiator ports came
@@ -43,8 +45,19 @@ type target struct {
 
 // Attach implements export.Unit.
 func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, g *export.Gate, w export.Watch) (export.Attached, error) {
+	if r.User == "" && !u.kind.cfg.NoCHAP {
+		return nil, fault.Errorf(fault.VolumeNotExportable,
+			"client %s's export of volume %s was made without CHAP, which this server asks for; export it again with \"rotate\": true, or start the server with --iscsi-no-chap",
+			r.Client, u.id)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	for len(u.owed) > 0 {
+		if err := u.lu.Fence(ctx, u.owed[0]); err != nil {
+			return nil, fmt.Errorf("preempt the registrations of an export that has ended: %w", err)
+		}
+		u.owed = u.owed[1:]
+	}
 	t, err := u.target(r)
 	if err != nil {
 		return nil, err
@@ -91,6 +104,16 @@ func (u *unit) target(r export.Record) (*target, error) {
 	}
 	u.targets[name] = &target{Target: t, attached: map[volume.ID]*attached{}, limiter: limiter}
 	return u.targets[name], nil
+}
+
+// empty reports whether no attachment is left. u.mu is held.
+func (u *unit) empty() bool {
+	for _, t := range u.targets {
+		if len(t.attached) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // drop removes a target that has no attachments. u.mu is held.
