@@ -2,7 +2,9 @@ package livemigration
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"time"
 
 	"elstore/volume"
 )
@@ -30,17 +32,37 @@ func (s *Service) Claim(ctx context.Context, migration string, attachment volume
 	}
 }
 
+// drainWait is how long the destination's first write holds the pen for the source's commands to end. After that it lets go of it, for
+// whoever waits to decide, and tries again.
+const drainWait = 10 * time.Second
+
+var errDrain = errors.New("the source's commands did not end in time")
+
+// now is a channel that is closed.
+var now = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
+
 // claim is Claim as it is answered now. A channel says that it can't be answered before that is closed.
 func (s *Service) claim(ctx context.Context, m *migration, attachment volume.ID) (may bool, changed <-chan struct{}) {
+	hung := m.hung.Load()
 	if m.pen.take(ctx) != nil {
 		return false, nil
 	}
 	defer m.pen.release()
+	if hung != m.hung.Load() {
+		return false, now // behind whoever came meanwhile: each of many waiting commands would hold the pen that long
+	}
 	part, side := m.rec.part(attachment)
 	switch {
 	case side == Destination:
 		_, err := m.rec.Step(Write)
-		return err == nil && s.hand(ctx, m, part) == nil, nil
+		if err != nil {
+			return false, nil
+		}
+		err = s.hand(ctx, m, part)
+		if errors.Is(err, errDrain) && ctx.Err() == nil {
+			return false, now // a machine must not see an error since another one's storage is slow
+		}
+		return err == nil, nil
 	case side == Source && m.rec.MayWrite() == Source:
 		s.cfg.Exports.OpenGate(part.Volume, attachment)
 		return true, nil
@@ -77,7 +99,12 @@ func (s *Service) named(migration string) *migration {
 // It may be called again, and has to be after an error.
 func (s *Service) hand(ctx context.Context, m *migration, part *Part) error {
 	x := s.cfg.Exports
-	if err := s.drain(ctx, m, Source); err != nil {
+	drained, cancel := context.WithTimeoutCause(ctx, s.cfg.drain, errDrain)
+	defer cancel()
+	if err := s.drain(drained, m, Source); err != nil {
+		if errors.Is(err, errDrain) {
+			m.hung.Add(1)
+		}
 		return s.handFailed(m, "the source's commands have not ended", err)
 	}
 	next, err := m.rec.Step(Write)
