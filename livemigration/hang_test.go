@@ -149,3 +149,27 @@ func (s *stage) disk(name string) volume.ID {
 	s.must(err)
 	return v.ID
 }
+
+// What a migration has left to do when it is over does not move the pen of the next one.
+func TestMigrationLeavesTheNextAlone(t *testing.T) {
+	s := newStage(t, nil)
+	first := s.prepared(s.disks(1)...).Record
+	s.arrive(first)
+	over, err := s.Conclude(t.Context(), Ref{ID: first.ID}, false)
+	s.must(err)
+	id := first.Parts[0].Volume
+	next, err := s.Prepare(t.Context(), Request{Volumes: []volume.ID{id}, Source: Party{Client: bob}, Destination: Party{Client: alice}})
+	s.must(err)
+	s.must(s.exports.ShutGate(t.Context(), id, next.Parts[0].Source))
+	if !s.Claim(t.Context(), first.ID.String(), next.Parts[0].Source) {
+		t.Error("the source can't write where its gate asks for the migration of before")
+	}
+	s.arrive(next.Record)
+	if !s.at(next.Record, 0, Destination).write(t.Context()) {
+		t.Error("the destination can't write")
+	}
+	s.open(&over.Record, Destination)
+	if s.at(next.Record, 0, Source).write(t.Context()) || s.Claim(t.Context(), first.ID.String(), next.Parts[0].Source) {
+		t.Error("the source writes when the destination has the pen")
+	}
+}

@@ -11,7 +11,7 @@ import (
 
 // Claim implements export.Pen: it moves the pen where that is due, and opens the attachment's gate if its side has it.
 func (s *Service) Claim(ctx context.Context, migration string, attachment volume.ID) bool {
-	m := s.named(migration)
+	m := s.deciding(migration, attachment)
 	if m == nil {
 		select {
 		case s.poke <- struct{}{}:
@@ -62,10 +62,9 @@ func (s *Service) claim(ctx context.Context, m *migration, attachment volume.ID)
 		if errors.Is(err, errDrain) && ctx.Err() == nil {
 			return false, now // a machine must not see an error since another one's storage is slow
 		}
-		return err == nil, nil
+		return err == nil && s.cfg.Exports.OpenGate(part.Volume, part.Destination, m.id.String()), nil
 	case side == Source && m.rec.MayWrite() == Source:
-		s.cfg.Exports.OpenGate(part.Volume, attachment)
-		return true, nil
+		return s.cfg.Exports.OpenGate(part.Volume, attachment, m.id.String()), nil
 	case side == Source && m.rec.State == Reverting:
 		return false, m.changed // the machine runs here again, and the destination's last writes are about to be over
 	}
@@ -95,6 +94,22 @@ func (s *Service) named(migration string) *migration {
 	return s.all[id]
 }
 
+// deciding is named, or the migration that the attachment takes part in since that one is over: its gate may still ask for that one.
+func (s *Service) deciding(id string, attachment volume.ID) *migration {
+	m := s.named(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m != nil && m.rec.Open() {
+		return m
+	}
+	for _, other := range s.all {
+		if _, side := other.rec.part(attachment); side != "" && other.rec.Open() {
+			return other
+		}
+	}
+	return m
+}
+
 // hand gives the pen to the destination, if it isn't there, and opens the destination's gate of one volume. The caller has the pen's lock.
 // It may be called again, and has to be after an error.
 func (s *Service) hand(ctx context.Context, m *migration, part *Part) error {
@@ -119,7 +134,7 @@ func (s *Service) hand(ctx context.Context, m *migration, part *Part) error {
 	if err := x.Succeed(ctx, part.Volume, part.Source, part.Destination); err != nil {
 		return s.handFailed(m, "reservations can't be moved", err)
 	}
-	x.OpenGate(part.Volume, part.Destination)
+	x.OpenGate(part.Volume, part.Destination, m.id.String())
 	return nil
 }
 
@@ -145,6 +160,6 @@ func (s *Service) handFailed(m *migration, what string, err error) error {
 // open opens all gates of a side, which has the pen.
 func (s *Service) open(rec *Record, side Side) {
 	for _, p := range rec.Parts {
-		s.cfg.Exports.OpenGate(p.Volume, p.of(side))
+		s.cfg.Exports.OpenGate(p.Volume, p.of(side), rec.ID.String())
 	}
 }
