@@ -29,16 +29,24 @@ func (g *Gate) Try() bool {
 	return false
 }
 
-// Enter lets a command in, or refuses it. Where the gate is shut it asks whoever Shut named, and looks again: the
-// answer may have opened it.
+// Enter lets a command in, or refuses it. Where the gate is shut it asks whoever Shut named until that says no, or opened it and it is
+// open still.
 func (g *Gate) Enter(ctx context.Context) bool {
 	if g.Try() {
 		return true
 	}
-	g.mu.Lock()
-	ask := g.ask
-	g.mu.Unlock()
-	return ask != nil && ask(ctx) && g.Try()
+	for {
+		g.mu.Lock()
+		closed, ask := g.closed, g.ask
+		g.mu.Unlock()
+		if closed && (ask == nil || !ask(ctx)) {
+			return false
+		}
+		if g.Try() {
+			return true
+		}
+		// It was shut again at once. Who may write must not be refused for that: its machine would see an error.
+	}
 }
 
 // Leave ends what Try or Enter let in.

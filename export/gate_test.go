@@ -78,6 +78,28 @@ func TestGateAsks(t *testing.T) {
 	}
 }
 
+// Who may write gets in though the gate is shut again before it has looked; and a gate that was opened meanwhile asks nobody.
+func TestGateShutAgain(t *testing.T) {
+	var g Gate
+	asked := 0
+	var ask func(context.Context) bool
+	ask = func(ctx context.Context) bool {
+		g.Open()
+		if asked++; asked < 3 {
+			if err := g.Shut(ctx, ask); err != nil {
+				t.Error(err)
+			}
+		}
+		return true
+	}
+	if err := g.Shut(t.Context(), ask); err != nil {
+		t.Fatal(err)
+	}
+	if !g.Enter(t.Context()) || asked != 3 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 // Never is anything inside after Shut returned, and everything that was let in leaves.
 func TestGateUnderLoad(t *testing.T) {
 	var g Gate

@@ -198,11 +198,25 @@ func (s *Service) ShutGate(ctx context.Context, id, of volume.ID) error {
 	return a.gate.Shut(ctx, s.claim(migration, of))
 }
 
-// OpenGate lets an attachment change the medium.
-func (s *Service) OpenGate(id, of volume.ID) {
-	if a, _, fencing := s.attached(id, of); a != nil && !fencing {
-		a.gate.Open()
+// OpenGate lets an attachment change the medium, for a live migration. It returns whether it does: the attachment may not stand, and
+// where it takes part in another migration by now that one decides.
+func (s *Service) OpenGate(id, of volume.ID, migration string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock() // with it: no other migration begins before the gate is open
+	e := s.volumes[id]
+	if e == nil {
+		return false
 	}
+	i := slices.IndexFunc(e.attachments, func(a *attachment) bool { return a.rec.ID == of })
+	if i < 0 || e.attachments[i].fencing {
+		return false
+	}
+	a := e.attachments[i]
+	if a.rec.Migration != "" && a.rec.Migration != migration {
+		return false
+	}
+	a.gate.Open()
+	return true
 }
 
 // Succeed moves what an attachment has reserved to another one of the same volume.

@@ -77,7 +77,6 @@ func (s *Service) decide(ctx context.Context, q Ref, how func(m *migration) (Eve
 	if err != nil {
 		return Info{}, err
 	}
-	ctx = context.WithoutCancel(ctx) // what was journalled is carried out whoever hangs up
 	err = s.step(ctx, m, e, func(r *Record) {
 		r.Alarm = ""
 		r.Resolved = r.Resolved || e == ToSource || e == ToTarget
@@ -85,7 +84,7 @@ func (s *Service) decide(ctx context.Context, q Ref, how func(m *migration) (Eve
 	if err != nil {
 		return Info{}, err
 	}
-	s.finish(ctx, m)
+	s.finish(context.WithoutCancel(ctx), m) // what was journalled is carried out whoever hangs up
 	return s.info(m), nil
 }
 

@@ -2,14 +2,16 @@ package livemigration
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"time"
 
 	"elstore/volume"
 )
 
 // Claim implements export.Pen: it moves the pen where that is due, and opens the attachment's gate if its side has it.
 func (s *Service) Claim(ctx context.Context, migration string, attachment volume.ID) bool {
-	m := s.named(migration)
+	m := s.deciding(migration, attachment)
 	if m == nil {
 		select {
 		case s.poke <- struct{}{}:
@@ -30,20 +32,39 @@ func (s *Service) Claim(ctx context.Context, migration string, attachment volume
 	}
 }
 
+// drainWait is how long the destination's first write holds the pen for the source's commands to end. After that it lets go of it, for
+// whoever waits to decide, and tries again.
+const drainWait = 10 * time.Second
+
+var errDrain = errors.New("the source's commands did not end in time")
+
+// now is a channel that is closed.
+var now = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
+
 // claim is Claim as it is answered now. A channel says that it can't be answered before that is closed.
 func (s *Service) claim(ctx context.Context, m *migration, attachment volume.ID) (may bool, changed <-chan struct{}) {
+	hung := m.hung.Load()
 	if m.pen.take(ctx) != nil {
 		return false, nil
 	}
 	defer m.pen.release()
+	if hung != m.hung.Load() {
+		return false, now // behind whoever came meanwhile: each of many waiting commands would hold the pen that long
+	}
 	part, side := m.rec.part(attachment)
 	switch {
 	case side == Destination:
 		_, err := m.rec.Step(Write)
-		return err == nil && s.hand(ctx, m, part) == nil, nil
+		if err != nil {
+			return false, nil
+		}
+		err = s.hand(ctx, m, part)
+		if errors.Is(err, errDrain) && ctx.Err() == nil {
+			return false, now // a machine must not see an error since another one's storage is slow
+		}
+		return err == nil && s.cfg.Exports.OpenGate(part.Volume, part.Destination, m.id.String()), nil
 	case side == Source && m.rec.MayWrite() == Source:
-		s.cfg.Exports.OpenGate(part.Volume, attachment)
-		return true, nil
+		return s.cfg.Exports.OpenGate(part.Volume, attachment, m.id.String()), nil
 	case side == Source && m.rec.State == Reverting:
 		return false, m.changed // the machine runs here again, and the destination's last writes are about to be over
 	}
@@ -73,11 +94,32 @@ func (s *Service) named(migration string) *migration {
 	return s.all[id]
 }
 
+// deciding is named, or the migration that the attachment takes part in since that one is over: its gate may still ask for that one.
+func (s *Service) deciding(id string, attachment volume.ID) *migration {
+	m := s.named(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m != nil && m.rec.Open() {
+		return m
+	}
+	for _, other := range s.all {
+		if _, side := other.rec.part(attachment); side != "" && other.rec.Open() {
+			return other
+		}
+	}
+	return m
+}
+
 // hand gives the pen to the destination, if it isn't there, and opens the destination's gate of one volume. The caller has the pen's lock.
 // It may be called again, and has to be after an error.
 func (s *Service) hand(ctx context.Context, m *migration, part *Part) error {
 	x := s.cfg.Exports
-	if err := s.drain(ctx, m, Source); err != nil {
+	drained, cancel := context.WithTimeoutCause(ctx, s.cfg.drain, errDrain)
+	defer cancel()
+	if err := s.drain(drained, m, Source); err != nil {
+		if errors.Is(err, errDrain) {
+			m.hung.Add(1)
+		}
 		return s.handFailed(m, "the source's commands have not ended", err)
 	}
 	next, err := m.rec.Step(Write)
@@ -92,7 +134,7 @@ func (s *Service) hand(ctx context.Context, m *migration, part *Part) error {
 	if err := x.Succeed(ctx, part.Volume, part.Source, part.Destination); err != nil {
 		return s.handFailed(m, "reservations can't be moved", err)
 	}
-	x.OpenGate(part.Volume, part.Destination)
+	x.OpenGate(part.Volume, part.Destination, m.id.String())
 	return nil
 }
 
@@ -118,6 +160,6 @@ func (s *Service) handFailed(m *migration, what string, err error) error {
 // open opens all gates of a side, which has the pen.
 func (s *Service) open(rec *Record, side Side) {
 	for _, p := range rec.Parts {
-		s.cfg.Exports.OpenGate(p.Volume, p.of(side))
+		s.cfg.Exports.OpenGate(p.Volume, p.of(side), rec.ID.String())
 	}
 }

@@ -32,7 +32,8 @@ func (s *Service) Run(ctx context.Context) {
 		case e, ok := <-events.C:
 			if ok {
 				if e.Type == volume.EventLogin && e.Export != nil {
-					s.loggedIn(ctx, e.Export.Attachment)
+					// Whoever moves the pen may wait for storage, and all other migrations are not to.
+					s.jobs.Go(func() { s.loggedIn(ctx, e.Export.Attachment) })
 				}
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"elstore/export"
@@ -25,7 +26,8 @@ type Config struct {
 	Timeout time.Duration // how long a set stays prepared where the caller doesn't say; default 30 min
 	Keep    time.Duration // how long a migration that has ended is remembered; default 24 h
 
-	step func(op string, r *Record) error // see journal; tests only
+	step  func(op string, r *Record) error // see journal; tests only
+	drain time.Duration                    // instead of drainWait; tests only
 }
 
 // Service keeps the live migrations. Its methods may be called at the same time.
@@ -46,6 +48,8 @@ type migration struct {
 	id   volume.ID
 	turn lock // one call at a time
 	pen  lock // rec and its journal, and the moving of the pen
+
+	hung atomic.Int64 // how often the source's commands did not end in time
 
 	// changed with the pen and Service.mu, read with either
 	rec     Record
@@ -89,6 +93,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, 30*time.Minute)
 	cfg.Keep = cmp.Or(cfg.Keep, 24*time.Hour)
+	cfg.drain = cmp.Or(cfg.drain, drainWait)
 	s := &Service{
 		cfg: cfg, journal: journal{root: cfg.State, step: cfg.step}, poke: make(chan struct{}, 1), all: map[volume.ID]*migration{},
 	}

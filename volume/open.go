@@ -106,11 +106,11 @@ func (s *Service) inUse(h *handle) *opened {
 	return h.entry.opened
 }
 
-// unused refuses, with code, what can't be done to a volume that is claimed.
+// unused refuses, with code, what can't be done to a volume that is claimed, or is to be again by what is recorded beside it.
 func (s *Service) unused(h *handle, code fault.Code, what string) error {
 	o := s.inUse(h)
 	if o == nil {
-		return nil
+		return s.unrecorded(h, code, what)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()

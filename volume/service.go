@@ -27,6 +27,10 @@ type Config struct {
 	// Held refuses, with its error, what would change the size, format, owner or existence of a volume. Nil refuses nothing.
 	Held func(id ID) error
 
+	// Exported says why a volume, whose directory is dir, is exported though nobody has claimed it at this moment, "" where it is not. It
+	// is asked under the volume's locks, of volumes that have RecordsDir alone, before what can't be done to one that is used. Nil: none is.
+	Exported func(id ID, dir *os.Root) string
+
 	ImportDirs []string      // absolute directories that files may be imported from
 	LockWait   time.Duration // how long an operation waits for the one before it; default 5 s
 }

@@ -106,6 +106,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	s.volumes, err = volume.New(volume.Config{
 		Pools: s.pools, Events: s.events, Log: log, Fetch: fetcher{s.fetch}, Inspect: qemu.Inspector{Tool: s.tool}, ISO: iso.Inspector{},
 		State: s.state.root, ImportDirs: o.importDirs, LockWait: o.lockWait, Held: s.held,
+		Exported: s.exported,
 	})
 	if err != nil {
 		return nil, err
@@ -194,6 +195,9 @@ func (s *server) run(ctx context.Context, o options) error {
 
 // held refuses to change volumes that migrate. Nothing is changed before there are migrations.
 func (s *server) held(id volume.ID) error { return s.migrations.Held(id) }
+
+// exported refuses to change volumes whose exports are recorded and don't stand. Nothing is changed before there are exports.
+func (s *server) exported(id volume.ID, dir *os.Root) string { return s.exports.Recorded(id, dir) }
 
 func addressesOf(listeners []net.Listener) []string {
 	addresses := make([]string, len(listeners))

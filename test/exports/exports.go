@@ -37,6 +37,7 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: server, Kinds: []export.Kind{kind, shares},
 	})
 	must(t, err)
+	p.Exported = s.Recorded
 	served := make(chan error, 1)
 	go func() { served <- target.Serve(l) }()
 	t.Cleanup(func() {

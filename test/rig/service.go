@@ -21,6 +21,8 @@ type Parts struct {
 	Jobs    *volume.Jobs
 	Keys    *volume.Keys
 	State   *os.Root
+
+	Exported func(id volume.ID, dir *os.Root) string // of whoever exports the volumes; nil: nobody
 }
 
 // Assemble makes the parts of a server on root and reads its pools. change may alter the Service's configuration, nil
@@ -52,6 +54,12 @@ func Assemble(t testing.TB, root string, change func(*volume.Config)) *Parts {
 	})
 	must(t, err)
 	cfg := volume.Config{Pools: p.Pools, Events: p.Events, Log: log, State: state, Inspect: qemu.Inspector{Tool: tool}, ISO: iso.Inspector{}}
+	cfg.Exported = func(id volume.ID, dir *os.Root) string {
+		if p.Exported == nil {
+			return ""
+		}
+		return p.Exported(id, dir)
+	}
 	if change != nil {
 		change(&cfg)
 	}
