@@ -59,11 +59,11 @@ func TestBookInTheBinKeepsNothing(t *testing.T) {
 	id := p.create()
 	p.export(id, bob)
 	p.restart()
-	p.Parts.Exported = nil // as another server of the pool put it there
+	p.Exported = nil // as another server of the pool put it there
 	if err := p.Volumes.Destroy(t.Context(), id, nil, false); err != nil {
 		t.Fatal(err)
 	}
-	p.Parts.Exported = p.Recorded
+	p.Exported = p.Recorded
 	if err := p.Volumes.Destroy(t.Context(), id, nil, true); err != nil {
 		t.Fatal(err)
 	}

@@ -258,7 +258,7 @@ func (p *place) again() {
 		p.t.Fatal(err)
 	}
 	p.Service = s
-	p.Parts.Exported = s.Recorded
+	p.Exported = s.Recorded
 	p.t.Cleanup(func() { s.drop() })
 }
 

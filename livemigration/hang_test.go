@@ -28,7 +28,7 @@ func hanging(t *testing.T, drain time.Duration, writes int) (s *stage, rec Recor
 	m := s.named(rec.ID.String())
 	for m.pen.try() { // until one of them has it
 		m.pen.release()
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	return s, rec, release, wrote
 }
@@ -133,7 +133,7 @@ func TestRunGoesOnWhileSourceHangs(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the login to another migration is not noted")
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	release()
 	<-wrote
