@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"elstore/export"
 	"elstore/volume"
@@ -357,11 +358,16 @@ func randomLife(t *testing.T, rnd *rand.Rand) {
 		}
 		writers.Wait()
 		p.set(-1, false)
-		s.goOn(t.Context(), rec.Began) // what is still to be fenced
-		s.jobs.Wait()
-		last = Record{}
-		for _, i := range s.List(nil) {
-			last = i.Record
+		for began := time.Now(); ; { // what is still to be fenced may take more than one wait for it
+			s.goOn(t.Context(), rec.Began)
+			s.jobs.Wait()
+			last = Record{}
+			for _, i := range s.List(nil) {
+				last = i.Record
+			}
+			if last.State != Concluding && last.State != Reverting || time.Since(began) > 30*time.Second {
+				break
+			}
 		}
 		if last.State == Stable && last.Owner == Destination {
 			owner, other = last.Destination.Client, last.Source.Client
