@@ -129,9 +129,6 @@ func (s *Service) Add(ctx context.Context, id volume.ID, by volume.Who, name str
 // Put changes a file of a complete seed, or adds one, and builds the image anew. A machine that finds the image at its next boot applies
 // it: unless meta-data itself is put, its instance-id changes. VolumeInUse is the error while the volume is exported.
 func (s *Service) Put(ctx context.Context, id volume.ID, by volume.Who, name string, data []byte) (State, error) {
-	if err := Check(name, data); err != nil {
-		return State{}, err
-	}
 	return s.change(ctx, id, by, func(f Files) error {
 		f[name] = data
 		return f.Check()

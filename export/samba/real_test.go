@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -443,40 +442,13 @@ func TestFencedSessionStaysOut(t *testing.T) {
 	}
 }
 
-// daemons returns the processes of smbd that are below a process, the first of each tree first.
-func daemons(t testing.TB, above int) (pids []int) {
-	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range stats {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		// proc(5): pid (comm) state ppid
-		head, rest, _ := bytes.Cut(data, []byte(") "))
-		f := strings.Fields(string(rest))
-		if len(f) < 2 || f[0] == "Z" || f[1] != strconv.Itoa(above) || !bytes.HasSuffix(head, []byte("(smbd")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pids = append(append(pids, pid), daemons(t, pid)...)
-	}
-	return pids
-}
-
 func TestSmbdIsKilled(t *testing.T) {
 	p := newPlace(t, false, nil)
 	id, _ := p.create(volume.Raw, 8*mib)
 	a := p.export(export.Request{Volume: id}).Access
 	for range 2 {
 		w := p.write(id, a.Smbclient)
-		all := daemons(t, os.Getpid())
+		all := rig.Below(t, os.Getpid(), "smbd")
 		if len(all) < 2 {
 			t.Fatalf("smbd has the processes %v", all)
 		}
@@ -515,7 +487,7 @@ func TestSmbdIsKilled(t *testing.T) {
 	if err := p.kind.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if left := daemons(t, os.Getpid()); len(left) > 0 {
+	if left := rig.Below(t, os.Getpid(), "smbd"); len(left) > 0 {
 		t.Errorf("%v are left", left)
 	}
 }

@@ -37,33 +37,6 @@ func smb(t *testing.T, dir, line, commands string) (string, error) {
 	return string(out), err
 }
 
-// smbds returns the processes of smbd below a process.
-func smbds(t *testing.T, above int) (pids []int) {
-	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range stats {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		// proc(5): pid (comm) state ppid
-		head, rest, _ := bytes.Cut(data, []byte(") "))
-		f := strings.Fields(string(rest))
-		if len(f) < 2 || f[1] != strconv.Itoa(above) || !bytes.Contains(head, []byte("(smbd")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pids = append(append(pids, pid), smbds(t, pid)...)
-	}
-	return pids
-}
-
 func TestSambaOutlivesRestarts(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "smbd", "net", "smbcontrol", "smbclient")
@@ -81,7 +54,7 @@ func TestSambaOutlivesRestarts(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for _, end := range []string{"SIGKILL", "SIGTERM", "SIGKILL"} {
-		all := smbds(t, s.Pid())
+		all := rig.Below(t, s.Pid(), "smbd*")
 		if len(all) == 0 {
 			t.Fatal("there is no smbd")
 		}

@@ -6,11 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -28,28 +24,11 @@ const (
 	kills   = 4
 )
 
-// daemonOf returns the storage daemon of a target, which is its child.
+// daemonOf returns the storage daemon of a target, which is its child, 0 where it has none.
 func daemonOf(t *testing.T, target *rig.Target) int {
 	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range stats {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		// proc(5): pid (comm) state ppid
-		head, rest, _ := bytes.Cut(data, []byte(") "))
-		fields := strings.Fields(string(rest))
-		if len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(target.Pid()) && bytes.Contains(head, []byte("(qemu-storage-da")) {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return pid
-		}
+	if pids := rig.Below(t, target.Pid(), "qemu-storage-da*"); len(pids) > 0 {
+		return pids[0]
 	}
 	return 0
 }

@@ -50,10 +50,7 @@ type device struct {
 	closed atomic.Bool
 }
 
-var (
-	_ volume.Device       = (*device)(nil)
-	_ volume.VectorWriter = (*device)(nil)
-)
+var _ volume.Device = (*device)(nil)
 
 func newDevice(f *os.File, name string, readonly bool, size int64) *device {
 	d := &device{f: f, name: name, readonly: readonly, pace: paceOf(f), release: func() {}}
