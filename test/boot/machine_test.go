@@ -1,8 +1,7 @@
-package cloud
+package boot
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,16 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"elstore/export"
 	"elstore/test/guest"
-	"elstore/test/need"
-	"elstore/test/rig"
 )
 
-func TestMain(m *testing.M) { rig.Main(m) }
-
 const (
-	client   = "00000000000000000000000000000001"
 	diskSize = 1_000_000_000 // bytes, which is more than the image has
 	key      = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEstoreEstoreEstoreEstoreEstoreEstoreEstor tester@example.org"
 	address  = "10.0.2.77"
@@ -74,46 +67,6 @@ func publish(t *testing.T) (url string) {
 	return s.URL + "/" + filepath.Base(image)
 }
 
-type store struct{ *rig.Server }
-
-// do asks for something that has to be answered so, and decodes the answer into v unless that is nil.
-func (s store) do(t *testing.T, method, path, body string, status int, v any) {
-	t.Helper()
-	answer, err := s.Do(t.Context(), method, path, strings.NewReader(body), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if answer.Status != status {
-		t.Fatalf("%s %s: %d %s, want %d", method, path, answer.Status, answer.Body, status)
-	}
-	if v != nil {
-		answer.Into(t, v)
-	}
-}
-
-func (s store) post(t *testing.T, path string, body map[string]any, v any) {
-	t.Helper()
-	data, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.do(t, http.MethodPost, path, string(data), 200, v)
-}
-
-// attach exports a volume, and returns what QEMU needs to attach it, and its node's name.
-func (s store) attach(t *testing.T, id string) (options []string, node string) {
-	t.Helper()
-	var a export.Access
-	s.post(t, "/export", map[string]any{"client_uid": client, "volume_id": id}, &a)
-	var n struct {
-		Name string `json:"node-name"`
-	}
-	if err := json.Unmarshal(a.Blockdev, &n); err != nil || n.Name == "" {
-		t.Fatalf("%s: %v", a.Blockdev, err)
-	}
-	return []string{"-object", string(a.Object), "-blockdev", string(a.Blockdev)}, n.Name
-}
-
 // boot boots the machine from its disk, with its seed as a CD, and returns what it proved when it is off.
 func (s store) boot(t *testing.T, disk, seed string) map[string]string {
 	t.Helper()
@@ -149,12 +102,8 @@ func last(text string) string { return text[max(0, len(text)-6000):] }
 // A machine boots from a volume made of a cloud image and configures itself from its seed. After the seed is edited the next boot applies
 // it.
 func TestMachineConfiguresItself(t *testing.T) {
-	need.Program(t, "qemu-img", "qemu-storage-daemon", "qemu-system-x86_64")
-	need.File(t, "/usr/share/doc/qemu-block-extra", "QEMU's iSCSI driver is in the package qemu-block-extra")
 	url := publish(t)
-	root := t.TempDir()
-	rig.Pool(t, root, "pool", `{}`)
-	s := store{rig.Start(t, root, "--fetch-private")}
+	s := startStore(t)
 	var made struct{ VID, Seed string }
 	s.post(t, "/cloudinit/create", map[string]any{
 		"creatorID": client, "name": "web1", "format": "qcow2", "size": float64(diskSize) / 1e9, "url": url, "seed": form("web1", "first"),
