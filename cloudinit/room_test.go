@@ -60,7 +60,9 @@ func TestNoRoomForTheImage(t *testing.T) {
 	ok(t, st, err)
 	content := s.files(t, id)
 	unchanged("a file more", func() (cloudinit.State, error) { return s.Put(t.Context(), id, nil, "blob", large) })
-	unchanged("another file", func() (cloudinit.State, error) { return s.Put(t.Context(), id, nil, "user-data", append([]byte("#!/bin/sh\n"), large...)) })
+	unchanged("another file", func() (cloudinit.State, error) {
+		return s.Put(t.Context(), id, nil, "user-data", append([]byte("#!/bin/sh\n"), large...))
+	})
 	if st, err := s.Show(t.Context(), id, nil); err != nil || st.Instance != "mine" || !maps.Equal(s.files(t, id), content) {
 		t.Errorf("%+v, %v", st, err)
 	}
