@@ -111,7 +111,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if err != nil {
 		return nil, err
 	}
-	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
+	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}, Schema: cloudinit.FindSchema()})
 	if err := s.newExports(o); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ echo "PROOF user=$(id -nG tester)"
 echo "PROOF address=$(hostname -I | tr ' ' '\n' | grep -x ` + address + `)"
 echo "PROOF id=$(cat /var/lib/cloud/data/instance-id)"
 echo "PROOF source=$(sed -n 's/.*"v1": {"datasource": "\([^"]*\)".*/\1/p' /run/cloud-init/status.json; grep -o 'DataSourceNoCloud.*' /run/cloud-init/cloud-id-datasource /var/lib/cloud/instance/datasource)"
+echo "PROOF schema=$(cloud-init schema --system 2>&1 | grep -o Valid)"
 echo "PROOF root=$(df -B1 --output=size / | tail -n 1)"
 } >/dev/ttyS0 2>&1
 systemctl poweroff --no-block`
@@ -110,7 +111,7 @@ func TestMachineConfiguresItself(t *testing.T) {
 	}, &made)
 
 	first := s.boot(t, made.VID, made.Seed)
-	expect(t, first, map[string]string{"host": "web1", "file": "first", "key": key, "user": "tester adm", "address": address})
+	expect(t, first, map[string]string{"host": "web1", "file": "first", "key": key, "user": "tester adm", "address": address, "schema": "Valid"})
 	if first["id"] == "" || !strings.Contains(first["source"], "DataSourceNoCloud") {
 		t.Errorf("instance %q of %q", first["id"], first["source"])
 	}
@@ -135,7 +136,7 @@ func TestMachineConfiguresItself(t *testing.T) {
 		t.Errorf("the edited seed has the old instance-id %q", state.Instance)
 	}
 	second := s.boot(t, made.VID, made.Seed)
-	expect(t, second, map[string]string{"host": "web2", "file": "second", "key": key, "user": "tester adm", "address": address, "id": state.Instance})
+	expect(t, second, map[string]string{"host": "web2", "file": "second", "key": key, "user": "tester adm", "address": address, "schema": "Valid", "id": state.Instance})
 	if err := s.Stop(); err != nil {
 		t.Errorf("%v\n%s", err, s.Log())
 	}
