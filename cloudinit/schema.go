@@ -54,7 +54,7 @@ func (s *Schema) Check(ctx context.Context, name string, data []byte) error {
 	cmd.WaitDelay = time.Second
 	said, err := cmd.CombinedOutput()
 	if _, refused := errors.AsType[*exec.ExitError](err); !refused {
-		return nil //nolint:nilerr // it is good, or cloud-init could not be run
+		return nil // it is good, or cloud-init could not be run
 	}
 	place, says, ok := schemaError(string(said))
 	if !ok {

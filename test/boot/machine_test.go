@@ -73,7 +73,8 @@ func (s store) boot(t *testing.T, disk, seed string) map[string]string {
 	t.Helper()
 	options, diskNode := s.attach(t, disk)
 	more, seedNode := s.attach(t, seed)
-	options = append(append(options, more...), "-smp", "2", "-m", "640",
+	options = append(append(options, guest.CloudCPU...), more...)
+	options = append(options, "-smp", "2", "-m", "640",
 		"-device", "virtio-blk-pci,drive="+diskNode, "-device", "virtio-scsi-pci", "-device", "scsi-cd,drive="+seedNode)
 	began := time.Now()
 	g := guest.BootDisk(t, "cloud", options...)
