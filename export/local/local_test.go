@@ -274,7 +274,7 @@ func TestRestart(t *testing.T) {
 	if dial(t, a.Access.Socket) != nil {
 		t.Error("it lets in after its end")
 	}
-	stale := filepath.Join(s.dir, "stale"+socketSuffix)
+	stale := filepath.Join(s.dir, "stale.nbd")
 	if err := os.WriteFile(stale, nil, 0o600); err != nil { // as a process leaves it that was killed
 		t.Fatal(err)
 	}
@@ -289,12 +289,19 @@ func TestRestart(t *testing.T) {
 }
 
 func TestComplete(t *testing.T) {
-	kind, err := New(Config{Dir: filepath.Join(t.TempDir(), "s")})
+	short, err := os.MkdirTemp("", "nbd") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	deep := &Kind{cfg: Config{Dir: "/" + strings.Repeat("d", maxPath)}}
-	shallow := &Kind{cfg: Config{Dir: "/run/s"}}
+	t.Cleanup(func() { os.RemoveAll(short) })
+	shallow, err := New(Config{Dir: short})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep, err := New(Config{Dir: filepath.Join(t.TempDir(), strings.Repeat("d", 100))})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		kind *Kind
@@ -303,17 +310,17 @@ func TestComplete(t *testing.T) {
 	}{
 		{"plain", shallow, export.Request{}, true},
 		{"read-only, several", shallow, export.Request{ReadOnly: new(true), Multipath: new(true)}, true},
+		{"rates", shallow, export.Request{Rates: export.Rates{ReadIOPS: new(1.0)}}, true},
 		{"a path", shallow, export.Request{Path: true}, false},
 		{"an initiator", shallow, export.Request{Initiator: "iqn.x"}, false},
 		{"portals", shallow, export.Request{Portals: []string{"a:1"}}, false},
-		{"rates", shallow, export.Request{Rates: export.Rates{ReadIOPS: new(1.0)}}, false},
 		{"a path that no socket can have", deep, export.Request{}, false},
 	} {
 		if err := tt.kind.Complete(nil, &tt.q, nil); (err == nil) != tt.ok || err != nil && !fault.Is(err, fault.BadRequest) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if kind.Name() != "local" || len(kind.Where()) > 0 {
+	if shallow.Name() != "local" || len(shallow.Where()) > 0 {
 		t.Error("it is another kind")
 	}
 	if _, err := New(Config{}); err == nil {

@@ -26,6 +26,11 @@ type attachment struct {
 	Object   json.RawMessage `json:"object"`
 	Blockdev json.RawMessage `json:"blockdev"`
 	ISCSIAdm []string        `json:"iscsiadm"`
+	Socket   string          `json:"socket"`
+	Keys     []string        `json:"keys"`
+	TLS      struct {
+		Dir string `json:"dir"`
+	} `json:"tls"`
 }
 
 func exported(t *testing.T, s *rig.Server, id string) (a attachment) {
@@ -216,7 +221,7 @@ func TestLocalMachineKeepsItsVolume(t *testing.T) {
 			if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", a.URI); err == nil {
 				t.Errorf("it lets in still: %s", out)
 			}
-			for key, value := range map[string]any{"path": true, "initiator": "iqn.x", "portals": []string{"a:1"}, "read_iops": 1} {
+			for key, value := range map[string]any{"path": true, "initiator": "iqn.x", "portals": []string{"a:1"}} {
 				post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice, "type": "local", key: value}, 400)
 			}
 			post(t, s, "/export", local, 200)
