@@ -56,7 +56,7 @@ and -blockdev), keys (commands that write the keys of type nbd where QEMU looks 
 	f.BoolVar(&multipath, "multipath", false, "let one initiator in several times")
 	f.StringArrayVar(&r.Portals, "portal", nil, "print only this portal of the server; may be repeated")
 	f.BoolVar(&r.Rotate, "rotate", false, "make a new secret; who is logged in stays so")
-	f.BoolVar(&r.Path, "path", false, "with --type local: print the image's own path")
+	f.BoolVar(&r.Path, "path", false, "with --type local: the image's own path, which can't be taken back while it is open")
 	f.StringVar(&only, "for", "", "print only what this program needs: uri, qemu, keys, iscsiadm or libvirt")
 	for i, what := range []string{"10^6 bytes read", "10^6 bytes written", "reads", "writes"} {
 		f.Float64Var(&rates[i], rateFlags[i], 0, "at most so many "+what+" per second, 0 is no limit (default the volume's)")

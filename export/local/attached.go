@@ -20,6 +20,9 @@ var _ export.Attached = (*attached)(nil)
 
 // Attach implements export.Unit.
 func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, g *export.Gate, w export.Watch) (export.Attached, error) {
+	if r.Path {
+		return u.lend(r)
+	}
 	k := u.kind
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -51,14 +51,16 @@ func (k *Kind) Where() []string { return nil }
 // Complete implements export.Kind.
 func (k *Kind) Complete(_ *volume.Volume, q *export.Request, r *export.Record) error {
 	switch {
-	case q.Path:
-		return fault.Errorf(fault.BadRequest, "'path' is true, and this server gives no image's path away: whoever has the file open can't be shut out; use the socket")
 	case q.Initiator != "":
 		return fault.Errorf(fault.BadRequest, "'initiator' is for exports over iSCSI; a local one is for whoever may connect to its socket")
 	case len(q.Portals) > 0:
 		return fault.Errorf(fault.BadRequest, "'portals' is for exports over a network; a local one has a socket")
+	case !q.Path:
+		return k.sockets.Check()
+	case q.Rates != (export.Rates{}):
+		return fault.Errorf(fault.BadRequest, "rates don't reach who opens the image by its path; use the socket")
 	}
-	return k.sockets.Check()
+	return nil
 }
 
 // Serve implements export.Kind.

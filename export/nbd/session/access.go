@@ -54,14 +54,24 @@ func (k *Socket) Access(m *export.Medium, readonly bool) export.Access {
 
 // disk is libvirt's XML for a volume on an NBD server, which host is the element for.
 func disk(m *export.Medium, readonly bool, host string) string {
-	bus := string(m.Volume.Meta.Bus)
-	only := ""
-	if readonly {
-		only = "<readonly/>"
-	}
 	return fmt.Sprintf("<disk type='network' device='disk'><driver name='qemu' type='raw' discard='unmap'/>"+
-		"<source protocol='nbd' name='%s'>%s</source><target dev='%s' bus='%s'/>%s</disk>",
-		m.Volume.ID, host, map[string]string{"virtio": "vda", "ide": "hda", "sata": "sda", "scsi": "sda"}[bus], bus, only)
+		"<source protocol='nbd' name='%s'>%s</source>%s</disk>", m.Volume.ID, host, seen(m, readonly))
+}
+
+// FileDisk is libvirt's XML for an image that is opened by its path. format is QEMU's name for what it is.
+func FileDisk(m *export.Medium, format, path string, readonly bool) string {
+	return fmt.Sprintf("<disk type='file' device='disk'><driver name='qemu' type='%s' discard='unmap'/><source file='%s'/>%s</disk>",
+		format, quote(path), seen(m, readonly))
+}
+
+// seen says how a machine sees the volume.
+func seen(m *export.Medium, readonly bool) string {
+	bus := string(m.Volume.Meta.Bus)
+	dev := map[string]string{"virtio": "vda", "ide": "hda", "sata": "sda", "scsi": "sda"}[bus]
+	if readonly {
+		return fmt.Sprintf("<target dev='%s' bus='%s'/><readonly/>", dev, bus)
+	}
+	return fmt.Sprintf("<target dev='%s' bus='%s'/>", dev, bus)
 }
 
 // quote makes text fit for an attribute of XML.
