@@ -18,6 +18,7 @@ import (
 	"elstore/cloudinit"
 	"elstore/export"
 	"elstore/export/iscsi"
+	"elstore/export/network"
 	"elstore/iso"
 	"elstore/livemigration"
 	"elstore/pool"
@@ -47,6 +48,8 @@ type server struct {
 	pools     *pool.Set
 	portals   []net.Listener // of iSCSI
 	target    *iscsi.Server
+	nbds      []net.Listener // of NBD with TLS
+	network   *network.Kind
 	smb       net.Listener // nil where there are no exports over SMB; smbd has its address later
 	exports   *export.Service
 
@@ -76,6 +79,9 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		return nil, err
 	}
 	if s.portals, err = listenISCSI(ctx, o); err != nil {
+		return nil, err
+	}
+	if s.nbds, err = listenNBD(ctx, o); err != nil {
 		return nil, err
 	}
 	if s.smb, err = listenSamba(ctx, o); err != nil {
@@ -123,6 +129,9 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 func (s *server) run(ctx context.Context, o options) error {
 	addresses, portals := addressesOf(s.listeners), addressesOf(s.portals)
 	ready := map[string]any{"api": addresses, "iscsi": portals, "pid": os.Getpid()}
+	if len(s.nbds) > 0 {
+		ready["nbd"] = addressesOf(s.nbds)
+	}
 	if s.smb != nil {
 		ready["samba"] = s.smb.Addr().String()
 	}
@@ -161,14 +170,17 @@ func (s *server) run(ctx context.Context, o options) error {
 	wg.Go(func() { s.sweepKeys(work) })
 	wg.Go(func() { s.exports.Run(work) })
 	wg.Go(func() { s.migrations.Run(work) })
-	failed := make(chan error, len(s.listeners)+len(s.portals))
+	failed := make(chan error, len(s.listeners)+len(s.portals)+len(s.nbds))
 	for _, l := range s.portals {
 		wg.Go(func() { failed <- s.target.Serve(l) }) //nolint:contextcheck // sessions end with Shutdown, not with ctx
+	}
+	for _, l := range s.nbds {
+		wg.Go(func() { failed <- s.network.Listen(l) })
 	}
 	for _, l := range s.listeners {
 		wg.Go(func() { failed <- web.Serve(l) })
 	}
-	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("nbd", ready["nbd"]), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
 	if err := writeReady(o.readyFile, ready); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
@@ -297,7 +309,7 @@ func (s *server) close() error {
 	if s.smb != nil {
 		s.listeners = append(s.listeners, s.smb)
 	}
-	for _, l := range slices.Concat(s.listeners, s.portals) {
+	for _, l := range slices.Concat(s.listeners, s.portals, s.nbds) {
 		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
 			errs = append(errs, err)
 		}

@@ -19,7 +19,7 @@ const sector = 512
 type content struct {
 	unit *unit
 	gate *export.Gate
-	pace pacer
+	pace export.Pacer
 
 	reads, readBytes, writes, writeBytes, others, errs atomic.Uint64
 }
@@ -31,7 +31,7 @@ func (c *content) Size() int64 { return c.unit.device.Size() }
 
 // ReadAt implements fuse.Content.
 func (c *content) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if err := c.pace.wait(ctx, reading, len(p)); err != nil {
+	if err := c.pace.Wait(ctx, export.Reading, len(p)); err != nil {
 		return err
 	}
 	c.reads.Add(1)
@@ -41,7 +41,7 @@ func (c *content) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 // WriteAt implements fuse.Content.
 func (c *content) WriteAt(ctx context.Context, p []byte, off int64) error {
-	if err := c.pace.wait(ctx, writing, len(p)); err != nil {
+	if err := c.pace.Wait(ctx, export.Writing, len(p)); err != nil {
 		return err
 	}
 	c.writes.Add(1)
@@ -51,7 +51,7 @@ func (c *content) WriteAt(ctx context.Context, p []byte, off int64) error {
 
 // Zero implements fuse.Content.
 func (c *content) Zero(ctx context.Context, off, length int64) error {
-	if err := c.pace.wait(ctx, writing, 0); err != nil {
+	if err := c.pace.Wait(ctx, export.Writing, 0); err != nil {
 		return err
 	}
 	c.writes.Add(1)
