@@ -63,6 +63,9 @@ func (a *API) export(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	rest.SetAbout(r.Context(), texts(req.Volume)...)
+	if err := a.mayNotSee(r.Context(), req.Volume); err != nil {
+		return err
+	}
 	// Somebody who hangs up leaves it done or undone, not halfway.
 	answer, err := a.cfg.Exports.Export(context.WithoutCancel(r.Context()), export.Request{
 		Volume: req.Volume, Client: req.Client, Kind: req.Type, Initiator: req.Initiator, ReadOnly: req.ReadOnly, Multipath: req.Multipath,

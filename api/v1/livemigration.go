@@ -104,6 +104,9 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request) error {
 		return missing("volume_id")
 	}
 	rest.SetAbout(r.Context(), texts(req.ids()...)...)
+	if err := a.mayNotSee(r.Context(), req.ids()...); err != nil {
+		return err
+	}
 	if req.Timeout < 0 || req.Timeout > math.MaxInt32 {
 		return fault.Errorf(fault.BadRequest, "'timeout' is %v; allowed is a number of seconds from 1 on", req.Timeout)
 	}

@@ -35,6 +35,21 @@ func (a *API) sees(who volume.Who, e *volume.Event) bool {
 	return e.Owner == nil || *e.Owner == *who
 }
 
+// mayNotSee is VolumeNotFound for the first of the volumes that a caller who is one client may not see, where else the answer
+// would tell that it is there.
+func (a *API) mayNotSee(ctx context.Context, ids ...volume.ID) error {
+	who := access.CallerOf(ctx).Who()
+	if who == nil {
+		return nil
+	}
+	for _, id := range ids {
+		if _, err := a.cfg.Volumes.Get(ctx, id, who); fault.Is(err, fault.VolumeNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
 // texts writes ids for the audit log.
 func texts(ids ...volume.ID) []string {
 	out := make([]string, 0, len(ids))
