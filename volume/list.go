@@ -27,11 +27,11 @@ func (s *Service) Get(_ context.Context, id ID, by Who) (Volume, error) {
 	}
 	v := s.record(e)
 	s.mu.RUnlock()
-	if v.Problem != nil {
-		return Volume{}, v.Problem
-	}
 	if !v.Visible(by) {
 		return Volume{}, notFound(id)
+	}
+	if v.Problem != nil {
+		return Volume{}, v.Problem
 	}
 	return stat(v, e), nil
 }

@@ -36,6 +36,7 @@ const sweepInterval = time.Minute
 type server struct {
 	log       *slog.Logger
 	state     *state
+	guards    *guards
 	listeners []net.Listener
 	tool      *qemu.Tool
 	opener    *qemu.Opener
@@ -74,8 +75,14 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.state, err = openState(ctx, o.state); err != nil {
 		return nil, err
 	}
+	if s.guards, err = newGuards(s.state, o, log); err != nil {
+		return nil, err
+	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
-	if s.listeners, err = api.Listen(ctx, o.insecure, o.listen); err != nil {
+	if s.listeners, err = api.Listen(ctx, o.insecure || o.accessControl, o.listen); err != nil {
+		return nil, err
+	}
+	if err = o.secure(s.listeners, log); err != nil {
 		return nil, err
 	}
 	if s.portals, err = listenISCSI(ctx, o); err != nil {
@@ -153,10 +160,11 @@ func (s *server) run(ctx context.Context, o options) error {
 		return err
 	}
 	handler := api.New(api.Config{
-		Log: s.log,
+		Log: s.log, Access: s.guards.control, Audit: s.guards.audit,
 		Routes: v1.New(v1.Config{
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
 			ISO: iso.NewService(s.volumes), Seeds: s.seeds, Migrations: s.migrations,
+			Tokens: s.guards.tokens, Audit: s.guards.audit,
 		}).Routes(),
 	})
 	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
@@ -313,6 +321,9 @@ func (s *server) close() error {
 		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
 			errs = append(errs, err)
 		}
+	}
+	if s.guards != nil {
+		errs = append(errs, s.guards.close())
 	}
 	if s.state != nil {
 		s.state.close()
