@@ -19,7 +19,7 @@ type Config struct {
 	Top []rest.Route
 
 	// Observers are told of every request, each within the one before it.
-	Observers []Observer
+	Observers []rest.Observer
 
 	// Mount adds routes of other APIs, at paths of their own, matched on the path as it was sent. They have
 	// precedence over nothing: Routes come first. nil adds none.

@@ -12,22 +12,22 @@ import (
 
 type seenKey struct{}
 
-// watcher keeps what an Observer is told.
+// watcher keeps what an rest.Observer is told.
 type watcher struct {
 	mu       sync.Mutex
 	began    int
-	outcomes []Outcome
+	outcomes []rest.Outcome
 	order    []string
 }
 
-func (w *watcher) observer(name string) Observer {
-	return func(r *http.Request) (context.Context, func(Outcome)) {
+func (w *watcher) observer(name string) rest.Observer {
+	return func(r *http.Request) (context.Context, func(rest.Outcome)) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.began++
 		w.order = append(w.order, name)
 		seen, _ := r.Context().Value(seenKey{}).(string)
-		return context.WithValue(r.Context(), seenKey{}, seen+name), func(o Outcome) {
+		return context.WithValue(r.Context(), seenKey{}, seen+name), func(o rest.Outcome) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.outcomes, w.order = append(w.outcomes, o), append(w.order, "/"+name)
@@ -38,19 +38,19 @@ func (w *watcher) observer(name string) Observer {
 func TestObservers(t *testing.T) {
 	for name, c := range map[string]struct {
 		method, path, body string
-		want               Outcome
+		want               rest.Outcome
 	}{
-		"well":       {"GET", "/api/v1.0/jobs/17", "", Outcome{Method: "GET", Route: "/jobs/{id}", Status: 200}},
-		"other base": {"POST", "/api/v1/echo", `{"name":"n"}`, Outcome{Method: "POST", Route: "/echo", Status: 200}},
-		"at the top": {"GET", "/healthz", "", Outcome{Method: "GET", Route: "/healthz", Status: 200}},
-		"the root":   {"GET", "/", "", Outcome{Method: "GET", Route: "/", Status: 200}},
-		"refused":    {"POST", "/api/v1/echo", `{}`, Outcome{Method: "POST", Route: "/echo", Status: 400, Code: "BadRequest"}},
-		"nothing":    {"GET", "/x", "", Outcome{Method: "GET", Status: 404, Code: "NoSuchPath"}},
-		"a panic":    {"POST", "/api/v1/panic", `{"name":"n"}`, Outcome{Method: "POST", Route: "/panic", Status: 500, Code: "InternalError"}},
+		"well":       {"GET", "/api/v1.0/jobs/17", "", rest.Outcome{Method: "GET", Route: "/jobs/{id}", Status: 200}},
+		"other base": {"POST", "/api/v1/echo", `{"name":"n"}`, rest.Outcome{Method: "POST", Route: "/echo", Status: 200}},
+		"at the top": {"GET", "/healthz", "", rest.Outcome{Method: "GET", Route: "/healthz", Status: 200}},
+		"the root":   {"GET", "/", "", rest.Outcome{Method: "GET", Route: "/", Status: 200}},
+		"refused":    {"POST", "/api/v1/echo", `{}`, rest.Outcome{Method: "POST", Route: "/echo", Status: 400, Code: "BadRequest"}},
+		"nothing":    {"GET", "/x", "", rest.Outcome{Method: "GET", Status: 404, Code: "NoSuchPath"}},
+		"a panic":    {"POST", "/api/v1/panic", `{"name":"n"}`, rest.Outcome{Method: "POST", Route: "/panic", Status: 500, Code: "InternalError"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config, w := testConfig(), &watcher{}
-			config.Observers = []Observer{w.observer("a"), w.observer("b")}
+			config.Observers = []rest.Observer{w.observer("a"), w.observer("b")}
 			config.Top = []rest.Route{{Methods: []string{"GET"}, Path: "/healthz", Handler: func(w http.ResponseWriter, r *http.Request) error {
 				return rest.Reply(w, http.StatusOK, r.Context().Value(seenKey{}))
 			}}}
@@ -79,7 +79,7 @@ func TestObservers(t *testing.T) {
 
 func TestObserversOfWhatIsBrokenOff(t *testing.T) {
 	config, w := testConfig(), &watcher{}
-	config.Observers = []Observer{w.observer("a")}
+	config.Observers = []rest.Observer{w.observer("a")}
 	s := serve(t, config)
 	resp, err := s.Client().Get(s.URL + "/api/v1.0/panic/late")
 	if err != nil {

@@ -86,8 +86,7 @@ var errHungUp = fault.Errorf(fault.BadRequest, "the client hung up before its da
 func (a *API) receive(ctx context.Context, w http.ResponseWriter, r *http.Request, in *incoming, todo work, made []volume.ID, async bool) (volume.Answer, error) {
 	touched := slices.Concat(todo.volumes, made)
 	unblock := http.NewResponseController(w)
-	//nolint:contextcheck // the job outlives the request
-	job, err := a.cfg.Jobs.Attend(todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
+	job, err := a.cfg.Jobs.Attend(ctx, todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
 		defer in.end(false)
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
