@@ -38,6 +38,8 @@ type server struct {
 	state     *state
 	guards    *guards
 	listeners []net.Listener
+	debug     net.Listener // nil unless asked for
+	watch     observation
 	tool      *qemu.Tool
 	opener    *qemu.Opener
 	fetch     *fetch.Client
@@ -85,6 +87,9 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if err = o.secure(s.listeners, log); err != nil {
 		return nil, err
 	}
+	if s.debug, err = listenDebug(ctx, o.debugListen); err != nil {
+		return nil, err
+	}
 	if s.portals, err = listenISCSI(ctx, o); err != nil {
 		return nil, err
 	}
@@ -102,7 +107,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	}
 	s.fetch = fetch.New(fetch.Config{AllowPrivate: o.fetchPrivate, AllowedNetworks: networks, UserAgent: "elstore/" + version})
 	s.events = volume.NewEvents(s.state.revision)
-	if s.jobs, err = volume.NewJobs(volume.JobsConfig{Events: s.events, Log: log, State: s.state.root}); err != nil {
+	if s.jobs, err = volume.NewJobs(volume.JobsConfig{Events: s.events, Log: log, State: s.state.root, Observe: s.observeJob}); err != nil {
 		return nil, err
 	}
 	if s.keys, err = volume.NewKeys(s.state.root); err != nil {
@@ -159,8 +164,12 @@ func (s *server) run(ctx context.Context, o options) error {
 	if err := s.seeds.Recover(ctx); err != nil {
 		return err
 	}
+	if err := s.observe(ctx, ctx.Done()); err != nil {
+		return err
+	}
 	handler := api.New(api.Config{
 		Log: s.log, Access: s.guards.control, Audit: s.guards.audit,
+		Top: s.watch.metrics.Routes(), Observers: s.watch.requests(),
 		Routes: v1.New(v1.Config{
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
 			ISO: iso.NewService(s.volumes), Seeds: s.seeds, Migrations: s.migrations,
@@ -189,9 +198,16 @@ func (s *server) run(ctx context.Context, o options) error {
 		wg.Go(func() { failed <- web.Serve(l) })
 	}
 	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("nbd", ready["nbd"]), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	if s.debug != nil {
+		ready["debug"] = s.debug.Addr().String()
+		inside := newDebugServer(s.log) //nolint:contextcheck // as above
+		defer inside.Close()            //nolint:errcheck // nobody waits for its answers
+		wg.Go(func() { _ = inside.Serve(s.debug) })
+	}
 	if err := writeReady(o.readyFile, ready); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
+	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
 	var err error
 	select {
 	case <-ctx.Done():
@@ -210,7 +226,9 @@ func (s *server) run(ctx context.Context, o options) error {
 		err = errors.Join(err, web.Close())
 	}
 	// Then the machines: they are asked to log out, and find their volumes again when a server is back.
-	return errors.Join(err, s.exports.Close(grace))
+	err = errors.Join(err, s.exports.Close(grace))
+	s.watch.traces.close(grace)
+	return err
 }
 
 // held refuses to change volumes that migrate. Nothing is changed before there are migrations.
@@ -314,8 +332,10 @@ func (s *server) close() error {
 	if s.fetch != nil {
 		s.fetch.Close()
 	}
-	if s.smb != nil {
-		s.listeners = append(s.listeners, s.smb)
+	for _, l := range []net.Listener{s.smb, s.debug} {
+		if l != nil {
+			s.listeners = append(s.listeners, l)
+		}
 	}
 	for _, l := range slices.Concat(s.listeners, s.portals, s.nbds) {
 		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
