@@ -165,6 +165,12 @@ type Held interface {
 	Purge(ctx context.Context) error
 	// Open opens the image. The Device keeps the volume locked against other processes until it is closed.
 	Open(ctx context.Context, m Meta, readonly bool) (Device, error)
+	// Lend lets others open the image by its path. The Lent keeps the volume locked against other processes that ask for the
+	// lock until it is closed. Where the path means something to other hosts too it is BadRequest.
+	Lend(ctx context.Context, m Meta) (Lent, error)
+	// Idle returns nil where nobody in this machine has the image open, and else ExportBusy, or why that can't be told. Never
+	// while it is open here.
+	Idle(ctx context.Context, m Meta) error
 	// Unlock gives the volume back. After Purge too.
 	Unlock()
 }

@@ -278,6 +278,20 @@ func (h *failingHeld) Open(ctx context.Context, m volume.Meta, readonly bool) (v
 	return &failingDevice{d, h.f}, nil
 }
 
+func (h *failingHeld) Lend(ctx context.Context, m volume.Meta) (volume.Lent, error) {
+	if err := h.f.step("Held.Lend"); err != nil {
+		return nil, err
+	}
+	return h.Held.Lend(ctx, m)
+}
+
+func (h *failingHeld) Idle(ctx context.Context, m volume.Meta) error {
+	if err := h.f.step("Held.Idle"); err != nil {
+		return err
+	}
+	return h.Held.Idle(ctx, m)
+}
+
 type failingDevice struct {
 	volume.Device
 	f *failing
