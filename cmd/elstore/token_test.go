@@ -52,8 +52,18 @@ func TestFirstToken(t *testing.T) {
 func TestTokensThatCantBeMade(t *testing.T) {
 	state := t.TempDir()
 	for _, args := range [][]string{
-		{}, {"a", "b"}, {"a", "--role", "root"}, {"a", "--expires", "yesterday"}, {"a", "--expires", "2001-01-01"}, {"a", "--expires", "-1h"}, {"a", "--expires", "0d"},
-		{"a", "--identity", "bob"}, {"a", "--role", "operator", "--identity", bob}, {"a", "--rate", "-1"}, {"a", "--path", "info"}, {"a\nb"},
+		{},
+		{"a", "b"},
+		{"a", "--role", "root"},
+		{"a", "--expires", "yesterday"},
+		{"a", "--expires", "2001-01-01"},
+		{"a", "--expires", "-1h"},
+		{"a", "--expires", "0d"},
+		{"a", "--identity", "bob"},
+		{"a", "--role", "operator", "--identity", bob},
+		{"a", "--rate", "-1"},
+		{"a", "--path", "info"},
+		{"a\nb"},
 	} {
 		fails(t, exitUsage, append([]string{"token", "create", "--state", state}, args...)...)
 	}
