@@ -211,7 +211,9 @@ func TestWhoWaitsLosesItsRegistrationsWithItsExport(t *testing.T) {
 	s.chap = true
 	s.restart() // now the first can't be let in: it has no secret
 	two := s.export(id, bob, second)
-	lu := func() *scsi.Reservations { return s.exports.Standing(id)[0].Attached.(*attached).unit.lu.Reservations() }
+	lu := func() *scsi.Reservations {
+		return s.exports.Standing(id)[0].Attached.(*attached).unit.lu.Reservations()
+	}
 	if got := lu(); len(got.Registrations) != 1 || got.Type == 0 {
 		t.Fatalf("the reservations are %+v", got)
 	}
