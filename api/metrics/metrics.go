@@ -19,8 +19,10 @@ import (
 
 // Config is whom the numbers are asked of. All of it is required.
 type Config struct {
-	Pools      interface{ Infos() []pool.Info }
-	Volumes    interface{ Census() map[string]volume.Census }
+	Pools   interface{ Infos() []pool.Info }
+	Volumes interface {
+		Census() map[string]volume.Census
+	}
 	Jobs       interface{ List() []volume.Job }
 	Exports    Exports
 	Migrations interface {

@@ -43,7 +43,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newVolumeCommand(c), newISOCommand(c), newCloudInitCommand(c), newExportCommand(c), newUnexportCommand(c), newMigrationCommand(c),
 		newPoolCommand(c), newTrashCommand(c), newJobCommand(c), newEventsCommand(c), newTopCommand(c), newVersionCommand(c), newServeCommand(), newTargetCommand(),
-		newDoctorCommand(c),
+		newDoctorCommand(c), newSupportBundleCommand(c), newManCommand(),
 		topic("exit-codes", "What the exit codes mean", exitCodesHelp),
 		topic("identity", "Who you are, and how volumes are named", identityHelp),
 		topic("sizes", "How sizes are written", sizesHelp),

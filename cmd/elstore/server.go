@@ -73,14 +73,18 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.state, err = openState(ctx, o.state); err != nil {
 		return nil, err
 	}
+	given, err := inherit()
+	if err != nil {
+		return nil, err
+	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
-	if s.listeners, err = api.Listen(ctx, o.insecure, o.listen); err != nil {
+	if s.listeners, err = given.listenAPI(ctx, o.insecure, o.listen); err != nil {
 		return nil, err
 	}
 	if s.debug, err = listenDebug(ctx, o.debugListen); err != nil {
 		return nil, err
 	}
-	if s.portals, err = listenISCSI(ctx, o); err != nil {
+	if s.portals, err = listenISCSI(ctx, o, given[iscsiSocket]); err != nil {
 		return nil, err
 	}
 	if s.smb, err = listenSamba(ctx, o); err != nil {
@@ -186,6 +190,9 @@ func (s *server) run(ctx context.Context, o options) error {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
 	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	supervision, end := context.WithCancel(ctx)
+	defer end()
+	wg.Go(func() { s.supervised(supervision, "serving "+o.root) })
 	var err error
 	select {
 	case <-ctx.Done():
