@@ -7,6 +7,9 @@ MAKEFLAGS += --no-print-directory
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20s
 
+# Packages want a version that begins with a digit, and each commit a higher one.
+PACKAGE_VERSION ?= $(if $(filter v0% v1% v2% v3% v4% v5% v6% v7% v8% v9%,$(VERSION)),$(subst -,.,$(VERSION:v%=%)),0.0.0~$(shell git rev-list --count HEAD 2>/dev/null || echo 0).$(subst -,.,$(VERSION)))
+
 # No version control stamp: git refuses to look into a checkout that belongs to another user, and the version
 # is stamped by name.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
@@ -14,13 +17,17 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 CODE = $(wildcard cmd volume pool export cloudinit iso livemigration api test)
 TOOL = go tool -modfile=test/tools.mod
 
-.PHONY: help build run demo test cover check lint format bench fuzz soak clean need-go
+.PHONY: help build package run demo test cover check lint format bench fuzz soak clean need-go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 build: need-go ## build bin/elstore: static, reproducible, with its version
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/elstore ./cmd/elstore
+
+package: need-go ## a .deb and a .rpm in bin/package, with a systemd unit
+	@$(MAKE) build
+	@.ci/package '$(PACKAGE_VERSION)'
 
 run: need-go ## install what is missing, build, and serve ./mnt on 127.0.0.1:7772
 	@.ci/setup run
