@@ -3,6 +3,7 @@ module elstore
 go 1.26.0
 
 require (
+	github.com/ceph/go-ceph v0.40.0
 	github.com/diskfs/go-diskfs v1.9.4
 	github.com/fsnotify/fsnotify v1.9.0
 	github.com/getkin/kin-openapi v0.152.0
