@@ -44,6 +44,15 @@ type Device interface {
 
 var _ Device = (*volume.Opened)(nil)
 
+// Image is the Device of an attachment to the image's own path: it refuses all requests.
+type Image interface {
+	Path() string
+	// Idle returns nil where nobody has the image open, ExportBusy where somebody has, or why that can't be told.
+	Idle() error
+}
+
+var _ Image = (*volume.Opened)(nil)
+
 // Unit is a volume as one kind serves it. Attach and Close are called one at a time.
 type Unit interface {
 	// Attach lets an attachment in. g says when it may change the medium; w is told of its sessions.
@@ -93,4 +102,7 @@ type Counts struct {
 	WriteBytes      uint64 `json:"write_bytes"`
 	OtherOperations uint64 `json:"other_operations"`
 	Errors          uint64 `json:"errors"`
+
+	ReadLatency  Latency `json:"-"`
+	WriteLatency Latency `json:"-"`
 }

@@ -91,7 +91,7 @@ func seedName(name string) string {
 
 // renderRequest is a short form, and what is to become of it.
 type renderRequest struct {
-	Creator  *volume.Client             `json:"creatorID"`
+	Creator  *volume.Client             `json:"creatorID" caller:"match"`
 	Name     string                     `json:"name"`
 	Private  bool                       `json:"private"`
 	Clonable *bool                      `json:"clonable"`

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"elstore/api/rest"
 	"elstore/volume"
 	"elstore/volume/fault"
 )
@@ -85,9 +86,9 @@ var errHungUp = fault.Errorf(fault.BadRequest, "the client hung up before its da
 // the waiting.
 func (a *API) receive(ctx context.Context, w http.ResponseWriter, r *http.Request, in *incoming, todo work, made []volume.ID, async bool) (volume.Answer, error) {
 	touched := slices.Concat(todo.volumes, made)
+	rest.SetAbout(ctx, texts(touched...)...)
 	unblock := http.NewResponseController(w)
-	//nolint:contextcheck // the job outlives the request
-	job, err := a.cfg.Jobs.Attend(todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
+	job, err := a.cfg.Jobs.Attend(ctx, todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
 		defer in.end(false)
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
