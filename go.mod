@@ -3,6 +3,7 @@ module elstore
 go 1.26.0
 
 require (
+	github.com/ceph/go-ceph v0.40.0
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/diskfs/go-diskfs v1.9.4
 	github.com/fsnotify/fsnotify v1.9.0
