@@ -17,6 +17,12 @@ type Config struct {
 	// Routes are served below /api/v1.0 and, all the same, /api/v1, with and without a slash at the end.
 	Routes []rest.Route
 
+	// Top are served at their own paths, without a version: /healthz and the like.
+	Top []rest.Route
+
+	// Observers are told of every request, each within the one before it.
+	Observers []rest.Observer
+
 	// Mount adds routes of other APIs, at paths of their own, matched on the path as it was sent. They have
 	// precedence over nothing: Routes come first. nil adds none.
 	Mount func(*mux.Router)
@@ -42,7 +48,7 @@ func New(config Config) http.Handler {
 		log = slog.Default()
 	}
 	h := recovered(log, guarded(config.AllowedHosts, authenticated(config.Access, newRouter(config))))
-	return paced(rest.WithEcho(identified(logged(log, audited(log, config.Audit, hardened(h))))))
+	return paced(rest.WithEcho(identified(observed(config.Observers, logged(log, audited(log, config.Audit, hardened(h)))))))
 }
 
 // ping answers GET /, by which clients see that this is the server they look for.

@@ -23,6 +23,9 @@ func newRouter(config Config) http.Handler {
 	r.NotFoundHandler = rest.Handler(notFound)
 	r.MethodNotAllowedHandler = wrongMethod(r)
 	add(r, []string{"/"}, []rest.Route{{Methods: []string{http.MethodGet}, Path: "/", Handler: ping}})
+	for _, group := range groupByPath(config.Top) {
+		add(r, []string{group[0].Path}, group)
+	}
 	groups := groupByPath(config.Routes)
 	for _, group := range groups {
 		var paths []string

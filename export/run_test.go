@@ -195,7 +195,15 @@ func TestExportedElsewhere(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), one.cfg.ServerID) {
 		t.Errorf("%v does not say where", err)
 	}
+	// Nor does a machine pass to another host through it.
+	_, err = two.Source(t.Context(), id, bob, "")
+	wantCode(t, err, fault.VolumeAlreadyExported)
+	if err == nil || !strings.Contains(err.Error(), one.cfg.ServerID) || !strings.Contains(err.Error(), "attaches through that server") {
+		t.Errorf("%v does not say where it migrates", err)
+	}
 	one.end(id, bob)
+	_, err = two.Source(t.Context(), id, bob, "")
+	wantCode(t, err, fault.VolumeNotExported)
 	two.export(id, bob)
 }
 

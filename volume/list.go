@@ -145,6 +145,46 @@ func (s *Service) Damaged() []Volume {
 	return list
 }
 
+// Census is how many volumes there are of each state.
+type Census struct {
+	Standing int // in their pools, damaged ones included
+	Trashed  int // in the bins
+	Damaged  int // whose own files can't be understood
+	Missing  int // whose pool is away
+	Locked   int // by an operation that runs
+	InUse    int // by an export
+}
+
+// Census counts the volumes of each pool, by the pool's name.
+func (s *Service) Census() map[string]Census {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	census := map[string]Census{}
+	for _, e := range s.index.all {
+		name := e.pool.pool.Name()
+		c := census[name]
+		if e.found.Trashed.IsZero() {
+			c.Standing++
+		} else {
+			c.Trashed++
+		}
+		if e.found.Problem != nil {
+			c.Damaged++
+		}
+		if e.pool.gone {
+			c.Missing++
+		}
+		if e.op != "" {
+			c.Locked++
+		}
+		if e.opened != nil {
+			c.InUse++
+		}
+		census[name] = c
+	}
+	return census
+}
+
 // Find returns the volumes of all pools that stand in their place, can be used, and that keep returns true for, in any order. OnDisk and
 // Modified are not set.
 func (s *Service) Find(keep func(*Volume) bool) []Volume {

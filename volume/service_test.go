@@ -438,6 +438,9 @@ func TestPoolThatWentIsNotForgotten(t *testing.T) {
 	if n := p.accessible(); n != 1 {
 		t.Errorf("%d volumes are listed", n)
 	}
+	if c := p.Volumes.Census()["pool"]; c != (volume.Census{Standing: 1, Missing: 1}) {
+		t.Errorf("counted are %+v", c)
+	}
 	name := "other"
 	want(t, p.Volumes.Update(t.Context(), v.ID, nil, volume.Change{Name: &name}), fault.PoolUnavailable)
 	_, err = p.Volumes.Create(t.Context(), wish("w", mib), nil)
@@ -465,6 +468,14 @@ func TestDamagedVolume(t *testing.T) {
 	}
 	if n, _ := next.used(); n != 1 {
 		t.Errorf("%d volumes count", n)
+	}
+	next.create("whole", mib)
+	binned := next.create("binned", mib)
+	if err := next.Volumes.Destroy(t.Context(), binned.ID, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	if c := next.Volumes.Census(); len(c) != 1 || c["pool"] != (volume.Census{Standing: 2, Trashed: 1, Damaged: 1}) {
+		t.Errorf("counted are %+v", c)
 	}
 	if err := next.Volumes.Destroy(t.Context(), v.ID, nil, true); err != nil || next.Volumes.Has(t.Context(), v.ID, nil) {
 		t.Errorf("destroy: %v", err)

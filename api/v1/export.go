@@ -123,6 +123,8 @@ type exportInfo struct {
 	Sessions  []export.Session `json:"sessions"`
 	Heartbeat *time.Time       `json:"heartbeat,omitempty"`
 	export.Counts
+	ReadTime  int64 `json:"read_time_us"`
+	WriteTime int64 `json:"write_time_us"`
 }
 
 // orphan is something that disagrees.
@@ -160,6 +162,7 @@ func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 		e := exportInfo{
 			exportedTo: exported(i.Volume, &i.Record), Pool: i.Pool, Name: i.Name, Portals: i.Where, State: i.State, Rates: i.Rates,
 			Sessions: i.Sessions, Counts: i.Counts,
+			ReadTime: i.Counts.ReadLatency.Sum.Microseconds(), WriteTime: i.Counts.WriteLatency.Sum.Microseconds(),
 		}
 		if !i.Heartbeat.IsZero() {
 			e.Heartbeat = new(i.Heartbeat.UTC())

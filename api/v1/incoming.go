@@ -90,8 +90,7 @@ func (a *API) receive(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	rest.SetAbout(ctx, texts(touched...)...)
 	pools := access.CallerOf(ctx).OnlyPools()
 	unblock := http.NewResponseController(w)
-	//nolint:contextcheck // the job outlives the request
-	job, err := a.cfg.Jobs.Attend(todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
+	job, err := a.cfg.Jobs.Attend(ctx, todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
 		defer in.end(false)
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)

@@ -236,12 +236,13 @@ printed; with --name a seed is made of them.`,
 }
 
 func newCloudInitCheck() *cobra.Command {
+	schema := cloudinit.FindSchema()
 	return &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check the files of a seed",
 		Long: `Check files as the server would before it takes them, without a server. What is wrong is named with its
 line and with what was expected. A file's name says what it is: user-data, meta-data, network-config,
-network-data or vendor-data.`,
+network-data or vendor-data. Where cloud-init is installed its own schema is used, too.`,
 		Example:           "  elstore cloudinit check user-data meta-data network-config",
 		Args:              args(1, -1, "FILE"),
 		ValidArgsFunction: files,
@@ -255,7 +256,11 @@ network-data or vendor-data.`,
 				if err != nil {
 					return &usageError{err}
 				}
-				if err := cloudinit.Check(filepath.Base(path), data); err != nil {
+				name := filepath.Base(path)
+				if err := cloudinit.Check(name, data); err != nil {
+					return err
+				}
+				if err := schema.Check(cmd.Context(), name, data); err != nil {
 					return err
 				}
 				return printf(cmd, "%s is good.\n", printable(path))

@@ -44,7 +44,7 @@ func newRootCommand() *cobra.Command {
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print ids only, and no progress")
 	root.AddCommand(
 		newVolumeCommand(c), newISOCommand(c), newCloudInitCommand(c), newExportCommand(c), newUnexportCommand(c), newMigrationCommand(c),
-		newPoolCommand(c), newTrashCommand(c), newJobCommand(c), newEventsCommand(c), newVersionCommand(c), newServeCommand(), newTargetCommand(),
+		newPoolCommand(c), newTrashCommand(c), newJobCommand(c), newEventsCommand(c), newTopCommand(c), newVersionCommand(c), newServeCommand(), newTargetCommand(),
 		newDoctorCommand(c), newTokenCommand(c), newAuditCommand(c), newCertCommand(),
 		topic("exit-codes", "What the exit codes mean", exitCodesHelp),
 		topic("access", "Tokens and certificates: what a server may want to see", accessHelp),

@@ -17,10 +17,11 @@ import (
 
 // options are the flags of `elstore serve`.
 type options struct {
-	root, listen, config, state, readyFile, logLevel, logFormat string
+	root, listen, debugListen, config, state, readyFile, logLevel, logFormat string
 
 	importDirs, fetchAllow      []string
 	iscsiListen, iscsiAdvertise []string
+	nbdListen                   []string
 
 	sambaListen string
 
@@ -65,9 +66,11 @@ environment, and that over the file.`,
 	f := cmd.Flags()
 	f.StringVar(&o.root, "root", "/mnt", "directory to look for pools in")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:7772", "address of the API; port 0 is any free one")
+	f.StringVar(&o.debugListen, "debug-listen", "", "loopback address for profiles of this process (/debug/pprof/), as 127.0.0.1:6060; off unless it is given")
 	f.StringArrayVar(&o.iscsiListen, "iscsi-listen", []string{"127.0.0.1:3260"}, "address of an iSCSI portal; port 0 is any free one; may be repeated")
 	f.StringArrayVar(&o.iscsiAdvertise, "iscsi-advertise", nil, "host:port under which initiators reach a portal, where that is not what it listens on; may be repeated")
 	f.BoolVar(&o.iscsiNoCHAP, "iscsi-no-chap", false, "let initiators in by their name alone, which they can make up: for closed networks")
+	f.StringArrayVar(&o.nbdListen, "nbd-listen", nil, "address to export volumes over NBD on, with TLS, as 127.0.0.1:10809; port 0 is any free one; may be repeated")
 	f.StringVar(&o.sambaListen, "samba-listen", "", "address to export volumes over SMB on, as 127.0.0.1:445, with an smbd of our own; needs root and Samba's programs")
 	f.BoolVar(&o.sambaGuests, "samba-guests", false, "let everybody read ISO volumes that are exported over SMB and not private, without a password")
 	f.StringVar(&o.config, configFlag, "", "file with settings, YAML")

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"elstore/export"
 	"elstore/export/samba/fuse"
@@ -19,9 +20,10 @@ const sector = 512
 type content struct {
 	unit *unit
 	gate *export.Gate
-	pace pacer
+	pace export.Pacer
 
 	reads, readBytes, writes, writeBytes, others, errs atomic.Uint64
+	reading, writing                                   export.LatencyMeter
 }
 
 var _ fuse.Content = (*content)(nil)
@@ -31,9 +33,10 @@ func (c *content) Size() int64 { return c.unit.device.Size() }
 
 // ReadAt implements fuse.Content.
 func (c *content) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if err := c.pace.wait(ctx, reading, len(p)); err != nil {
+	if err := c.pace.Wait(ctx, export.Reading, len(p)); err != nil {
 		return err
 	}
+	defer c.reading.Since(time.Now())
 	c.reads.Add(1)
 	c.readBytes.Add(uint64(len(p)))
 	return c.failed(c.unit.readAt(p, off))
@@ -41,9 +44,10 @@ func (c *content) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 // WriteAt implements fuse.Content.
 func (c *content) WriteAt(ctx context.Context, p []byte, off int64) error {
-	if err := c.pace.wait(ctx, writing, len(p)); err != nil {
+	if err := c.pace.Wait(ctx, export.Writing, len(p)); err != nil {
 		return err
 	}
+	defer c.writing.Since(time.Now())
 	c.writes.Add(1)
 	c.writeBytes.Add(uint64(len(p)))
 	return c.change(ctx, func() error { return c.unit.writeAt(p, off) })
@@ -51,9 +55,10 @@ func (c *content) WriteAt(ctx context.Context, p []byte, off int64) error {
 
 // Zero implements fuse.Content.
 func (c *content) Zero(ctx context.Context, off, length int64) error {
-	if err := c.pace.wait(ctx, writing, 0); err != nil {
+	if err := c.pace.Wait(ctx, export.Writing, 0); err != nil {
 		return err
 	}
+	defer c.writing.Since(time.Now())
 	c.writes.Add(1)
 	return c.change(ctx, func() error { return c.unit.zero(off, length) })
 }
@@ -92,6 +97,7 @@ func (c *content) counts() export.Counts {
 	return export.Counts{
 		ReadOperations: c.reads.Load(), ReadBytes: c.readBytes.Load(), WriteOperations: c.writes.Load(), WriteBytes: c.writeBytes.Load(),
 		OtherOperations: c.others.Load(), Errors: c.errs.Load(),
+		ReadLatency: c.reading.Latency(), WriteLatency: c.writing.Latency(),
 	}
 }
 

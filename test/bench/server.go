@@ -24,8 +24,8 @@ type server struct {
 
 func startServer(ctx context.Context, env environment, root string, more ...string) (*server, error) {
 	file := filepath.Join(env.dir, "ready-"+strconv.FormatInt(time.Now().UnixNano(), 36))
-	args := append([]string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0", "--ready-file", file, "--log-level", "warn"}, more...)
-	cmd := exec.Command(env.bin, args...)
+	args := []string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0", "--ready-file", file, "--log-level", "warn"}
+	cmd := exec.Command(env.bin, append(args, more...)...)
 	cmd.Stderr = os.Stderr
 	began := time.Now()
 	if err := cmd.Start(); err != nil {

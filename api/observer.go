@@ -1,0 +1,39 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"elstore/api/rest"
+)
+
+// observed tells observers of every request.
+func observed(observers []rest.Observer, next http.Handler) http.Handler {
+	for i := len(observers) - 1; i >= 0; i-- {
+		next = observedBy(observers[i], next)
+	}
+	return next
+}
+
+func observedBy(observer rest.Observer, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		ctx, end := observer(r)
+		ctx, route := withRoute(ctx)
+		rec := rest.Record(w)
+		whole := false
+		defer func() {
+			o := rest.Outcome{
+				Method: r.Method, Route: *route, Status: rec.Status(), Bytes: rec.Bytes(),
+				Took: time.Since(began), BrokenOff: !whole, RequestID: rest.RequestID(ctx),
+			}
+			if err := rest.Failure(ctx); err != nil {
+				code, _ := rest.Describe(err)
+				o.Code = string(code)
+			}
+			end(o)
+		}()
+		next.ServeHTTP(rec, r.WithContext(ctx))
+		whole = true
+	})
+}
