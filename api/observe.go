@@ -55,22 +55,30 @@ func setRoute(ctx context.Context, pattern string) {
 	}
 }
 
+// withRoute gives a request a place for its route.
+func withRoute(ctx context.Context) (context.Context, *string) {
+	if route, ok := ctx.Value(routeKey{}).(*string); ok {
+		return ctx, route
+	}
+	route := new("")
+	return context.WithValue(ctx, routeKey{}, route), route
+}
+
 // logged writes one line per request: at debug what read and succeeded, at warn what failed by our doing or
 // for want of something, at info the rest.
 func logged(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		route := ""
-		ctx := context.WithValue(r.Context(), routeKey{}, &route)
+		ctx, route := withRoute(r.Context())
 		rec := rest.Record(w)
 		whole := false
 		defer func() {
 			attrs := []slog.Attr{
-				slog.String("method", cut(r.Method)), slog.String("route", route), slog.Int("status", rec.Status()),
+				slog.String("method", cut(r.Method)), slog.String("route", *route), slog.Int("status", rec.Status()),
 				slog.Int64("bytes", rec.Bytes()), slog.Float64("duration_ms", float64(time.Since(began).Microseconds())/1000),
 				slog.String("request_id", rest.RequestID(ctx)), slog.String("remote", r.RemoteAddr),
 			}
-			if route == "" {
+			if *route == "" {
 				attrs = append(attrs, slog.String("path", cut(r.URL.EscapedPath())))
 			}
 			if err := rest.Failure(ctx); err != nil {

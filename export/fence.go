@@ -90,6 +90,7 @@ func (s *Service) fence(ctx context.Context, e *exported, a *attachment) error {
 func (s *Service) free(ctx context.Context, e *exported, a *attachment, keep bool) error {
 	var errs []error
 	s.mu.Lock()
+	s.retire(a)
 	e.attachments = slices.DeleteFunc(e.attachments, func(o *attachment) bool { return o == a })
 	same := slices.ContainsFunc(e.attachments, func(o *attachment) bool { return o.rec.Client == a.rec.Client })
 	kind := slices.ContainsFunc(e.attachments, func(o *attachment) bool { return o.rec.Kind == a.rec.Kind })

@@ -115,4 +115,7 @@ type Counts struct {
 	WriteBytes      uint64 `json:"write_bytes"`
 	OtherOperations uint64 `json:"other_operations"`
 	Errors          uint64 `json:"errors"`
+
+	ReadLatency  Latency `json:"-"`
+	WriteLatency Latency `json:"-"`
 }

@@ -41,12 +41,22 @@ type Query struct {
 
 // List returns the attachments that stand, in the order of their volumes' ids and of their epochs.
 func (s *Service) List(ctx context.Context, q Query) []Info {
+	return s.list(q, func(i *Info) {
+		if v, err := s.cfg.Volumes.Get(ctx, i.Volume, nil); err == nil {
+			i.Pool, i.Rates = v.Pool, i.Record.Rates.Over(RatesOf(v.Meta))
+		}
+	})
+}
+
+// Brief is List of all, without the pools and the volumes' rates: it asks no storage, and so never waits for one.
+func (s *Service) Brief() []Info { return s.list(Query{}, func(*Info) {}) }
+
+func (s *Service) list(q Query, complete func(*Info)) []Info {
 	var list []Info
 	for _, e := range s.all() {
 		if q.Volume != nil && *q.Volume != e.id {
 			continue
 		}
-		v, err := s.cfg.Volumes.Get(ctx, e.id, nil)
 		for _, a := range s.standing(e) {
 			s.mu.Lock()
 			r, fencing := a.rec, a.fencing
@@ -58,9 +68,7 @@ func (s *Service) List(ctx context.Context, q Query) []Info {
 				Volume: e.id, Name: Name(r.Client, e.id), Record: r.public(), State: Standing,
 				Sessions: a.at.Sessions(), Counts: a.at.Counts(), Rates: r.Rates,
 			}
-			if err == nil {
-				i.Pool, i.Rates = v.Pool, r.Rates.Over(RatesOf(v.Meta))
-			}
+			complete(&i)
 			if k, err := s.kind(r.Kind); err == nil {
 				i.Where = k.Where()
 			}

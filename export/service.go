@@ -52,6 +52,7 @@ type Service struct {
 	mu      sync.Mutex
 	volumes map[volume.ID]*exported
 	names   map[string]pair     // the volumes and clients that names stand for
+	past    map[string]Counts   // of attachments that are gone, by kind
 	waiting map[volume.ID]error // books that could not be restored yet, and why
 	closed  bool
 }
@@ -115,6 +116,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		cfg: cfg, kinds: slices.Clone(cfg.Kinds), poke: make(chan struct{}, 1),
 		volumes: map[volume.ID]*exported{}, names: map[string]pair{}, waiting: map[volume.ID]error{},
+		past: map[string]Counts{},
 	}
 	s.host, _ = os.Hostname() // for people; without it markers are a little poorer
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

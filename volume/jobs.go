@@ -57,7 +57,10 @@ type JobsConfig struct {
 	Events *Events
 	Log    *slog.Logger
 	State  *os.Root // where jobs that somebody was promised an answer of are kept; nil: they are forgotten at the end of the process
-	Limit  int      // jobs that run at once, the others are queued; 0 is 64
+	// Observe is told of each job when it begins to wait for its turn. It returns the context that the job runs on, and what is called
+	// with the job and its error when it has ended. nil: nobody is told.
+	Observe func(ctx context.Context, j Job) (context.Context, func(j Job, err error))
+	Limit   int // jobs that run at once, the others are queued; 0 is 64
 }
 
 // Jobs runs pieces of work, tells how far they are, and remembers how they ended. Its methods may be called at
@@ -93,6 +96,9 @@ func NewJobs(cfg JobsConfig) (*Jobs, error) {
 	if cfg.Limit == 0 {
 		cfg.Limit = 64
 	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(ctx context.Context, _ Job) (context.Context, func(Job, error)) { return ctx, func(Job, error) {} }
+	}
 	base, stop := context.WithCancelCause(context.Background())
 	j := &Jobs{cfg: cfg, slots: make(chan struct{}, cfg.Limit), base: base, stop: stop, all: map[string]*job{}}
 	if cfg.State == nil {
@@ -101,31 +107,35 @@ func NewJobs(cfg JobsConfig) (*Jobs, error) {
 	return j, j.load()
 }
 
-// Start runs fn on a context that ends with Cancel or Stop. remember keeps the job across a restart: it is on disk when
+// Start runs fn on a context that has the values of ctx, and ends with Cancel or Stop and not with ctx. remember keeps the job across a restart: it is on disk when
 // Start returns.
-func (j *Jobs) Start(kind string, volumes []ID, owner Who, remember bool, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
-	return j.start(kind, volumes, owner, remember, j.slots, fn)
+func (j *Jobs) Start(ctx context.Context, kind string, volumes []ID, owner Who, remember bool, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
+	return j.start(ctx, kind, volumes, owner, remember, j.slots, fn)
 }
 
 // Attend is Start for work that mostly waits for a client, such as an upload: it is never queued, and takes none of the
 // places of work that a slow client would hold from others.
-func (j *Jobs) Attend(kind string, volumes []ID, owner Who, remember bool, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
-	return j.start(kind, volumes, owner, remember, make(chan struct{}, 1), fn)
+func (j *Jobs) Attend(ctx context.Context, kind string, volumes []ID, owner Who, remember bool, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
+	return j.start(ctx, kind, volumes, owner, remember, make(chan struct{}, 1), fn)
 }
 
-func (j *Jobs) start(kind string, volumes []ID, owner Who, remember bool, slots chan struct{}, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
-	ctx, cancel := context.WithCancelCause(j.base)
+func (j *Jobs) start(ctx context.Context, kind string, volumes []ID, owner Who, remember bool, slots chan struct{}, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	//nolint:contextcheck // the end of all jobs is this one's too
+	stop := context.AfterFunc(j.base, func() { cancel(context.Cause(j.base)) })
 	jb := &job{
 		Job:    Job{ID: strings.ToLower(rand.Text()), Kind: kind, State: Queued, Volumes: volumes, Owner: owner, Created: now()},
 		cancel: cancel, ended: make(chan struct{}), kept: remember && j.cfg.State != nil,
 	}
 	if err := j.keep(jb); err != nil {
+		stop()
 		cancel(err)
 		return Job{}, err
 	}
 	j.mu.Lock()
 	if j.stopping {
 		j.mu.Unlock()
+		stop()
 		cancel(errStopping)
 		j.forget(jb)
 		return Job{}, errStopping
@@ -136,9 +146,11 @@ func (j *Jobs) start(kind string, volumes []ID, owner Who, remember bool, slots 
 	j.mu.Unlock()
 	go func() {
 		defer j.wg.Done()
+		defer stop()
+		ctx, ended := j.cfg.Observe(ctx, snapshot)
 		result, err := j.run(ctx, jb, slots, fn)
 		cancel(nil)
-		j.end(jb, result, err)
+		ended(j.end(jb, result, err), err)
 	}()
 	return snapshot, nil
 }
@@ -186,7 +198,8 @@ func (j *Jobs) change(jb *job, fn func(*Job) bool) {
 	}
 }
 
-func (j *Jobs) end(jb *job, result any, err error) {
+// end returns the job as it stands in the end. Who waits for it may know before.
+func (j *Jobs) end(jb *job, result any, err error) Job {
 	encoded, jerr := json.Marshal(result)
 	if err == nil {
 		err = jerr
@@ -221,6 +234,7 @@ func (j *Jobs) end(jb *job, result any, err error) {
 	if kept || jb.BytesTotal > 0 { // a short synchronous call is told of by what it did
 		j.cfg.Events.Publish(Event{Type: EventJob, Job: snapshot, Owner: snapshot.Owner})
 	}
+	return snapshot
 }
 
 // public is what a caller may read of an error: the sentences of faults, not what nobody classified.
@@ -237,10 +251,13 @@ func (j *Jobs) Get(id string) (Job, error) {
 	defer j.mu.Unlock()
 	jb := j.all[id]
 	if jb == nil {
-		return Job{}, fault.Errorf(fault.JobNotFound, "no job %.64q", id)
+		return Job{}, NoJob(id)
 	}
 	return jb.Job, nil
 }
+
+// NoJob is the error for a job that is not there, or is not the caller's to see.
+func NoJob(id string) error { return fault.Errorf(fault.JobNotFound, "no job %.64q", id) }
 
 // List returns all jobs that are remembered, the newest first.
 func (j *Jobs) List() []Job {
@@ -265,7 +282,7 @@ func (j *Jobs) Wait(ctx context.Context, id string) (Job, error) {
 	jb := j.all[id]
 	j.mu.Unlock()
 	if jb == nil {
-		return Job{}, fault.Errorf(fault.JobNotFound, "no job %.64q", id)
+		return Job{}, NoJob(id)
 	}
 	select {
 	case <-jb.ended:
@@ -283,7 +300,7 @@ func (j *Jobs) Cancel(ctx context.Context, id string) (Job, error) {
 	jb := j.all[id]
 	j.mu.Unlock()
 	if jb == nil {
-		return Job{}, fault.Errorf(fault.JobNotFound, "no job %.64q", id)
+		return Job{}, NoJob(id)
 	}
 	if jb.cancel != nil {
 		jb.cancel(errCancelled)

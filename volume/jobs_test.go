@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +27,7 @@ func newJobs(t *testing.T, cfg JobsConfig) *Jobs {
 
 func start(t *testing.T, j *Jobs, remember bool, fn func(context.Context, Progress) (any, error)) Job {
 	t.Helper()
-	job, err := j.Start("test", nil, nil, remember, fn)
+	job, err := j.Start(t.Context(), "test", nil, nil, remember, fn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +152,7 @@ func TestJobsStop(t *testing.T) {
 		if got, _ := j.Get(long.ID); got.State != Failed || got.Code != fault.ShuttingDown {
 			t.Errorf("long: %+v", got)
 		}
-		if _, err := j.Start("late", nil, nil, false, nil); !fault.Is(err, fault.ShuttingDown) {
+		if _, err := j.Start(t.Context(), "late", nil, nil, false, nil); !fault.Is(err, fault.ShuttingDown) {
 			t.Errorf("late: %v", err)
 		}
 	})
@@ -170,7 +172,7 @@ func TestJobsThatComeWhileOthersEnd(t *testing.T) {
 		stopped := make(chan struct{})
 		go func() { j.Stop(context.Background()); close(stopped) }()
 		synctest.Wait()
-		if _, err := j.Start("late", nil, nil, true, func(context.Context, Progress) (any, error) { return nil, nil }); !fault.Is(err, fault.ShuttingDown) {
+		if _, err := j.Start(t.Context(), "late", nil, nil, true, func(context.Context, Progress) (any, error) { return nil, nil }); !fault.Is(err, fault.ShuttingDown) {
 			t.Errorf("a job that came while others end: %v", err)
 		}
 		close(finish)
@@ -270,7 +272,7 @@ func TestAttendTakesNoPlace(t *testing.T) {
 	release := make(chan struct{})
 	var slow []Job
 	for range 3 {
-		job, err := j.Attend("upload", nil, nil, false, func(ctx context.Context, _ Progress) (any, error) {
+		job, err := j.Attend(t.Context(), "upload", nil, nil, false, func(ctx context.Context, _ Progress) (any, error) {
 			select {
 			case <-release:
 				return "sent", nil
@@ -292,5 +294,46 @@ func TestAttendTakesNoPlace(t *testing.T) {
 		if got, err := j.Wait(t.Context(), job.ID); err != nil || string(got.Result) != `"sent"` {
 			t.Errorf("%+v, %v", got, err)
 		}
+	}
+}
+
+type callKey struct{}
+
+func TestJobsAreObserved(t *testing.T) {
+	var mu sync.Mutex
+	told := []string{}
+	tell := func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, what)
+	}
+	j := newJobs(t, JobsConfig{Observe: func(ctx context.Context, job Job) (context.Context, func(Job, error)) {
+		tell("begins " + job.Kind + " of " + ctx.Value(callKey{}).(string))
+		return context.WithValue(ctx, callKey{}, "observer"), func(job Job, err error) {
+			tell("ends " + string(job.State) + " with " + job.Error)
+			if !fault.Is(err, fault.PoolFull) {
+				t.Errorf("its error is %v", err)
+			}
+		}
+	}})
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), callKey{}, "caller"))
+	begun := make(chan struct{})
+	job, err := j.Start(ctx, "test", nil, nil, false, func(ctx context.Context, _ Progress) (any, error) {
+		tell("runs for " + ctx.Value(callKey{}).(string))
+		<-begun
+		if ctx.Err() != nil {
+			t.Error("it ends with its caller")
+		}
+		return nil, fault.Errorf(fault.PoolFull, "no room")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	close(begun)
+	_, _ = j.Wait(t.Context(), job.ID)
+	j.Stop(t.Context()) // which waits for observers too
+	if want := []string{"begins test of caller", "runs for observer", "ends failed with no room"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }

@@ -137,6 +137,8 @@ type ExportInfo struct {
 	Writes     uint64          `json:"write_operations"`
 	WriteBytes uint64          `json:"write_bytes"`
 	Errors     uint64          `json:"errors"`
+	ReadTime   int64           `json:"read_time_us"` // microseconds that reads took, added up
+	WriteTime  int64           `json:"write_time_us"`
 
 	raw json.RawMessage
 }

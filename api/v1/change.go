@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/volume"
 )
@@ -52,13 +53,14 @@ func changes[T any](a *API, plan func(ctx context.Context, req T) (work, error))
 	}
 }
 
-// do starts the job and, unless the caller prefers not to, waits for its end. ctx is only of the waiting.
+// do starts the job and, unless the caller prefers not to, waits for its end. The job outlives ctx.
 func (a *API) do(ctx context.Context, todo work, async bool, id func(n int) volume.ID) (volume.Answer, error) {
 	made := todo.ids(id)
 	touched := slices.Concat(todo.volumes, made)
-	//nolint:contextcheck // the job outlives the request
-	job, err := a.cfg.Jobs.Start(todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
-		return todo.run(ctx, made, p)
+	rest.SetAbout(ctx, texts(touched...)...)
+	pools := access.CallerOf(ctx).OnlyPools()
+	job, err := a.cfg.Jobs.Start(ctx, todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
+		return todo.run(volume.Within(ctx, pools), made, p)
 	})
 	if err != nil {
 		return volume.Answer{}, err

@@ -23,10 +23,10 @@ import (
 	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
-	"elstore/volume/fault"
 	"elstore/volume/fetch"
 	"elstore/volume/file"
 	"elstore/volume/qemu"
+	"elstore/volume/rbd"
 )
 
 // sweepInterval is how often bins and idempotency keys are looked through for what is too old.
@@ -36,7 +36,10 @@ const sweepInterval = time.Minute
 type server struct {
 	log       *slog.Logger
 	state     *state
+	guards    *guards
 	listeners []net.Listener
+	debug     net.Listener // nil unless asked for
+	watch     observation
 	tool      *qemu.Tool
 	opener    *qemu.Opener
 	fetch     *fetch.Client
@@ -57,11 +60,12 @@ type server struct {
 
 	mu       sync.Mutex
 	backends map[string]*file.Backend // by the name of the pool
+	clusters map[string]*rbd.Store    // likewise, of pools on Ceph
 }
 
 // newServer takes the state directory and the addresses, and makes the parts. Nothing is read or changed in a pool yet.
 func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err error) {
-	s := &server{log: log, backends: map[string]*file.Backend{}}
+	s := &server{log: log, backends: map[string]*file.Backend{}, clusters: map[string]*rbd.Store{}}
 	defer func() { //nolint:contextcheck // as above all when ctx has ended
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -74,11 +78,24 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.state, err = openState(ctx, o.state); err != nil {
 		return nil, err
 	}
-	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
-	if s.listeners, err = api.Listen(ctx, o.insecure, o.listen); err != nil {
+	if s.guards, err = newGuards(s.state, o, log); err != nil {
 		return nil, err
 	}
-	if s.portals, err = listenISCSI(ctx, o); err != nil {
+	given, err := inherit()
+	if err != nil {
+		return nil, err
+	}
+	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
+	if s.listeners, err = given.listenAPI(ctx, o.insecure || o.accessControl, o.listen); err != nil {
+		return nil, err
+	}
+	if err = o.secure(s.listeners, log); err != nil {
+		return nil, err
+	}
+	if s.debug, err = listenDebug(ctx, o.debugListen); err != nil {
+		return nil, err
+	}
+	if s.portals, err = listenISCSI(ctx, o, given[iscsiSocket]); err != nil {
 		return nil, err
 	}
 	if s.nbds, err = listenNBD(ctx, o); err != nil {
@@ -95,7 +112,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	}
 	s.fetch = fetch.New(fetch.Config{AllowPrivate: o.fetchPrivate, AllowedNetworks: networks, UserAgent: "elstore/" + version})
 	s.events = volume.NewEvents(s.state.revision)
-	if s.jobs, err = volume.NewJobs(volume.JobsConfig{Events: s.events, Log: log, State: s.state.root}); err != nil {
+	if s.jobs, err = volume.NewJobs(volume.JobsConfig{Events: s.events, Log: log, State: s.state.root, Observe: s.observeJob}); err != nil {
 		return nil, err
 	}
 	if s.keys, err = volume.NewKeys(s.state.root); err != nil {
@@ -103,7 +120,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	}
 	s.pools, err = pool.New(pool.Config{
 		Root: o.root, Log: log, ServerID: s.state.serverID, Rescan: o.rescan,
-		Attach: s.attach, Detach: s.detach, Changed: s.changed,
+		Attach: s.attach, Detach: s.detach, Changed: s.changed, Check: s.check,
 		Notify: func(name string) { s.events.Publish(volume.Event{Type: volume.EventPool, Pool: name}) },
 	})
 	if err != nil {
@@ -117,7 +134,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if err != nil {
 		return nil, err
 	}
-	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
+	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}, Schema: cloudinit.FindSchema()})
 	if err := s.newExports(o); err != nil {
 		return nil, err
 	}
@@ -152,11 +169,16 @@ func (s *server) run(ctx context.Context, o options) error {
 	if err := s.seeds.Recover(ctx); err != nil {
 		return err
 	}
+	if err := s.observe(ctx, ctx.Done()); err != nil {
+		return err
+	}
 	handler := api.New(api.Config{
-		Log: s.log,
+		Log: s.log, Access: s.guards.control, Audit: s.guards.audit,
+		Top: s.watch.metrics.Routes(), Observers: s.watch.requests(),
 		Routes: v1.New(v1.Config{
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
 			ISO: iso.NewService(s.volumes), Seeds: s.seeds, Migrations: s.migrations,
+			Tokens: s.guards.tokens, Audit: s.guards.audit,
 		}).Routes(),
 	})
 	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
@@ -180,10 +202,19 @@ func (s *server) run(ctx context.Context, o options) error {
 	for _, l := range s.listeners {
 		wg.Go(func() { failed <- web.Serve(l) })
 	}
-	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("nbd", ready["nbd"]), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	if s.debug != nil {
+		ready["debug"] = s.debug.Addr().String()
+		inside := newDebugServer(s.log) //nolint:contextcheck // as above
+		defer inside.Close()            //nolint:errcheck // nobody waits for its answers
+		wg.Go(func() { _ = inside.Serve(s.debug) })
+	}
 	if err := writeReady(o.readyFile, ready); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
+	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("nbd", ready["nbd"]), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	supervision, end := context.WithCancel(ctx)
+	defer end()
+	wg.Go(func() { s.supervised(supervision, "serving "+o.root) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -202,7 +233,9 @@ func (s *server) run(ctx context.Context, o options) error {
 		err = errors.Join(err, web.Close())
 	}
 	// Then the machines: they are asked to log out, and find their volumes again when a server is back.
-	return errors.Join(err, s.exports.Close(grace))
+	err = errors.Join(err, s.exports.Close(grace))
+	s.watch.traces.close(grace)
+	return err
 }
 
 // held refuses to change volumes that migrate. Nothing is changed before there are migrations.
@@ -237,16 +270,23 @@ func (s *server) sweepKeys(ctx context.Context) {
 // attach opens a pool's backend and takes up its volumes.
 func (s *server) attach(ctx context.Context, p *pool.Pool) (volume.Caps, error) {
 	settings := p.Settings()
-	if settings.Ceph != nil {
-		return volume.Caps{}, fault.Errorf(fault.PoolUnavailable, "this build of elstore keeps no pools on Ceph")
-	}
-	b, err := file.Open(ctx, file.Config{
-		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, Opener: s.opener, ServerID: s.state.serverID, Log: s.log,
-	})
+	images, err := s.images(ctx, p)
 	if err != nil {
 		return volume.Caps{}, err
 	}
+	b, err := file.Open(ctx, file.Config{
+		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, Opener: s.opener, ServerID: s.state.serverID, Log: s.log,
+		Images: images,
+	})
+	if err != nil {
+		s.part(p)
+		if images != nil {
+			err = errors.Join(err, images.Close())
+		}
+		return volume.Caps{}, err
+	}
 	if err := s.volumes.AddPool(ctx, p, b); err != nil {
+		s.part(p)
 		return volume.Caps{}, errors.Join(err, b.Close())
 	}
 	s.mu.Lock()
@@ -262,6 +302,7 @@ func (s *server) detach(p *pool.Pool) {
 	b := s.backends[p.Name()]
 	delete(s.backends, p.Name())
 	s.mu.Unlock()
+	s.part(p)
 	if b != nil {
 		if err := b.Close(); err != nil {
 			s.log.Warn("pool not closed in order", slog.String("pool", p.Name()), slog.Any("error", err))
@@ -306,13 +347,18 @@ func (s *server) close() error {
 	if s.fetch != nil {
 		s.fetch.Close()
 	}
-	if s.smb != nil {
-		s.listeners = append(s.listeners, s.smb)
+	for _, l := range []net.Listener{s.smb, s.debug} {
+		if l != nil {
+			s.listeners = append(s.listeners, l)
+		}
 	}
 	for _, l := range slices.Concat(s.listeners, s.portals, s.nbds) {
 		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
 			errs = append(errs, err)
 		}
+	}
+	if s.guards != nil {
+		errs = append(errs, s.guards.close())
 	}
 	if s.state != nil {
 		s.state.close()

@@ -205,7 +205,7 @@ func TestExport(t *testing.T) {
 	if len(list) != 1 || len(list[0].Sessions) != 1 || !strings.HasPrefix(list[0].Sessions[0].Initiator, "process ") {
 		t.Fatalf("%+v", list)
 	}
-	if n := list[0].Counts; n.ReadOperations != 1 || n.WriteBytes != 512 || n.Errors != 0 {
+	if n := list[0].Counts; n.ReadOperations != 1 || n.WriteBytes != 512 || n.Errors != 0 || n.ReadLatency.Sum <= 0 || n.WriteLatency.Sum <= 0 {
 		t.Errorf("%+v", n)
 	}
 	if dial(t, a.Access.Socket) != nil {

@@ -66,16 +66,23 @@ func (a *attached) Sessions() []export.Session {
 
 // Counts implements export.Attached.
 func (a *attached) Counts() (c export.Counts) {
-	for kind, into := range map[scsi.Kind][2]*uint64{
-		scsi.KindRead: {&c.ReadOperations, &c.ReadBytes}, scsi.KindVerify: {&c.ReadOperations, &c.ReadBytes},
-		scsi.KindWrite: {&c.WriteOperations, &c.WriteBytes}, scsi.KindZero: {&c.WriteOperations, &c.WriteBytes},
-		scsi.KindCopy:  {&c.WriteOperations, &c.WriteBytes},
-		scsi.KindFlush: {&c.OtherOperations, nil}, scsi.KindOther: {&c.OtherOperations, nil},
+	for kind, into := range map[scsi.Kind]struct {
+		operations, bytes *uint64
+		latency           *export.Latency
+	}{
+		scsi.KindRead:   {&c.ReadOperations, &c.ReadBytes, &c.ReadLatency},
+		scsi.KindVerify: {&c.ReadOperations, &c.ReadBytes, &c.ReadLatency},
+		scsi.KindWrite:  {&c.WriteOperations, &c.WriteBytes, &c.WriteLatency},
+		scsi.KindZero:   {&c.WriteOperations, &c.WriteBytes, &c.WriteLatency},
+		scsi.KindCopy:   {&c.WriteOperations, &c.WriteBytes, &c.WriteLatency},
+		scsi.KindFlush:  {operations: &c.OtherOperations},
+		scsi.KindOther:  {operations: &c.OtherOperations},
 	} {
 		n := a.counters.Snapshot(kind)
-		*into[0] += n.Operations
-		if into[1] != nil {
-			*into[1] += n.Bytes
+		*into.operations += n.Operations
+		if into.bytes != nil {
+			*into.bytes += n.Bytes
+			into.latency.Add(export.Latency{Buckets: n.Latency, Sum: n.Took})
 		}
 		c.Errors += n.Errors
 	}

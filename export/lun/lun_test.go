@@ -132,9 +132,21 @@ func TestReadOnlyExport(t *testing.T) {
 	if status, _ := i.run(write10(0, 1), make([]byte, 512)); status != 2 {
 		t.Errorf("a write has status %#x", status)
 	}
-	if list := s.exports.List(t.Context(), export.Query{}); len(list) != 1 || len(list[0].Sessions) != 1 || list[0].Sessions[0].Initiator != first || list[0].Counts.Errors == 0 {
+	list := s.exports.List(t.Context(), export.Query{})
+	if len(list) != 1 || len(list[0].Sessions) != 1 || list[0].Sessions[0].Initiator != first || list[0].Counts.Errors == 0 {
 		t.Errorf("%+v", list)
 	}
+	if c := s.exports.Totals()["iscsi"]; c.WriteOperations != 1 || c.Errors != list[0].Counts.Errors || c.WriteLatency.Sum <= 0 || total(c.WriteLatency) != 1 {
+		t.Errorf("in all %+v", c)
+	}
+}
+
+// total is how many operations were measured.
+func total(l export.Latency) (n uint64) {
+	for _, b := range l.Buckets {
+		n += b
+	}
+	return n
 }
 
 func TestResizeReachesTheInitiator(t *testing.T) {

@@ -206,7 +206,7 @@ func TestRequests(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d := newDisk()
 			var counted, failures atomic.Int32
-			e := Export{Name: "v", Device: d, Count: func(_ Kind, _ int, failed bool) {
+			e := Export{Name: "v", Device: d, Count: func(_ Kind, _ int, failed bool, _ time.Duration) {
 				counted.Add(1)
 				if failed {
 					failures.Add(1)

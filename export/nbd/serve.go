@@ -37,9 +37,9 @@ type Export struct {
 	Device   Device
 	ReadOnly bool
 	Gate     Gate // nil lets all pass
-	// Count is told of each request that ended: what it was, how many bytes it moved, and whether it failed. It may be
-	// called from many goroutines at once. Nil is not told.
-	Count func(kind Kind, bytes int, failed bool)
+	// Count is told of each request that ended: what it was, how many bytes it moved, whether it failed, and how long it
+	// took. It may be called from many goroutines at once. Nil is not told.
+	Count func(kind Kind, bytes int, failed bool, took time.Duration)
 	// Pace is called before each request, with as many bytes as it moves, and may take its time. Its error is what the request fails
 	// with. Nil delays nothing.
 	Pace func(ctx context.Context, kind Kind, bytes int) error
@@ -175,13 +175,14 @@ func (s *server) receive() error {
 
 // answer runs a request and sends its reply.
 func (s *server) answer(r *request) {
+	began := time.Now()
 	out, kind, err := s.paced(r)
 	if s.export.Count != nil {
 		moved := 0
 		if err == nil && kind != Other {
 			moved = int(r.length)
 		}
-		s.export.Count(kind, moved, err != nil)
+		s.export.Count(kind, moved, err != nil, time.Since(began))
 	}
 	if err != nil || out == nil {
 		out = make([]byte, replySize)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"elstore/export"
 	"elstore/export/samba/fuse"
@@ -22,6 +23,7 @@ type content struct {
 	pace export.Pacer
 
 	reads, readBytes, writes, writeBytes, others, errs atomic.Uint64
+	reading, writing                                   export.LatencyMeter
 }
 
 var _ fuse.Content = (*content)(nil)
@@ -34,6 +36,7 @@ func (c *content) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if err := c.pace.Wait(ctx, export.Reading, len(p)); err != nil {
 		return err
 	}
+	defer c.reading.Since(time.Now())
 	c.reads.Add(1)
 	c.readBytes.Add(uint64(len(p)))
 	return c.failed(c.unit.readAt(p, off))
@@ -44,6 +47,7 @@ func (c *content) WriteAt(ctx context.Context, p []byte, off int64) error {
 	if err := c.pace.Wait(ctx, export.Writing, len(p)); err != nil {
 		return err
 	}
+	defer c.writing.Since(time.Now())
 	c.writes.Add(1)
 	c.writeBytes.Add(uint64(len(p)))
 	return c.change(ctx, func() error { return c.unit.writeAt(p, off) })
@@ -54,6 +58,7 @@ func (c *content) Zero(ctx context.Context, off, length int64) error {
 	if err := c.pace.Wait(ctx, export.Writing, 0); err != nil {
 		return err
 	}
+	defer c.writing.Since(time.Now())
 	c.writes.Add(1)
 	return c.change(ctx, func() error { return c.unit.zero(off, length) })
 }
@@ -92,6 +97,7 @@ func (c *content) counts() export.Counts {
 	return export.Counts{
 		ReadOperations: c.reads.Load(), ReadBytes: c.readBytes.Load(), WriteOperations: c.writes.Load(), WriteBytes: c.writeBytes.Load(),
 		OtherOperations: c.others.Load(), Errors: c.errs.Load(),
+		ReadLatency: c.reading.Latency(), WriteLatency: c.writing.Latency(),
 	}
 }
 

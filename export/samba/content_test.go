@@ -88,7 +88,7 @@ func TestAnyBytesOfADeviceOfSectors(t *testing.T) {
 			t.Fatalf("request %d of %d bytes at %d: %v", n, length, off, err)
 		}
 	}
-	if n := c.counts(); n.ReadOperations == 0 || n.WriteOperations == 0 || n.ReadBytes < n.ReadOperations || n.Errors != 0 {
+	if n := c.counts(); n.ReadOperations == 0 || n.WriteOperations == 0 || n.ReadBytes < n.ReadOperations || n.Errors != 0 || n.ReadLatency.Sum <= 0 || n.WriteLatency.Sum <= 0 {
 		t.Errorf("%+v", n)
 	}
 }

@@ -35,6 +35,7 @@ type Stats struct {
 
 type kindStats struct {
 	operations, bytes, errors atomic.Uint64
+	took                      atomic.Int64 // nanoseconds
 	latency                   [LatencyBuckets]atomic.Uint64
 }
 
@@ -50,6 +51,7 @@ func (s *Stats) Count(kind Kind, status Status, bytes int64, took time.Duration)
 	if status != StatusGood {
 		k.errors.Add(1)
 	}
+	k.took.Add(int64(max(took, 0)))
 	bucket := bits.Len64(uint64(max(took.Microseconds(), 0)))
 	k.latency[min(bucket, LatencyBuckets-1)].Add(1)
 }
@@ -58,12 +60,13 @@ func (s *Stats) Count(kind Kind, status Status, bytes int64, took time.Duration)
 type KindSnapshot struct {
 	Operations, Bytes, Errors uint64 // Errors counts every status but GOOD
 	Latency                   [LatencyBuckets]uint64
+	Took                      time.Duration // all of them together
 }
 
 // Snapshot returns what was counted so far of a kind.
 func (s *Stats) Snapshot(kind Kind) KindSnapshot {
 	k := &s.kinds[kind]
-	snapshot := KindSnapshot{Operations: k.operations.Load(), Bytes: k.bytes.Load(), Errors: k.errors.Load()}
+	snapshot := KindSnapshot{Operations: k.operations.Load(), Bytes: k.bytes.Load(), Errors: k.errors.Load(), Took: time.Duration(k.took.Load())}
 	for i := range k.latency {
 		snapshot.Latency[i] = k.latency[i].Load()
 	}

@@ -106,8 +106,8 @@ func TestLatencyBuckets(t *testing.T) {
 	} {
 		var s Stats
 		s.Count(KindRead, StatusGood, 1, took)
-		if got := s.Snapshot(KindRead).Latency; got[bucket] != 1 {
-			t.Errorf("%s is counted in %v", took, got)
+		if got := s.Snapshot(KindRead); got.Latency[bucket] != 1 || got.Took != max(took, 0) {
+			t.Errorf("%s is counted in %v, and as %s", took, got.Latency, got.Took)
 		}
 	}
 }

@@ -28,8 +28,10 @@ export/samba                                                      -> export, exp
 iso                                                               -> volume, volume/fault, volume/durable
 cloudinit                                                         -> iso, volume, volume/fault, volume/durable
 livemigration                                                     -> volume, export, volume/fault, volume/durable
-api                                                               -> api/rest
-api/*                                                             -> api/rest, volume/fault, volume, pool, export, iso, cloudinit, livemigration
+api/access                                                        -> volume, volume/fault, volume/durable
+api/audit                                                         -> volume/fault
+api                                                               -> api/rest, api/access, api/audit, volume/fault
+api/*                                                             -> api/rest, api/access, api/audit, volume/fault, volume, pool, export, iso, cloudinit, livemigration
 cmd/**, test/**                                                   -> **
 `
 

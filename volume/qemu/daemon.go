@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -69,7 +70,7 @@ func (o *Opener) launch(ctx context.Context, open OpenOptions, inherit []*os.Fil
 		return nil, fault.FromOS("start the storage daemon", err)
 	}
 	d := &daemon{nbd: nbd, stderr: capture{limit: maxErrors}, times: o.times, log: o.config.Log, done: make(chan struct{})}
-	err = d.start(path, open.rules(), append([]*os.File{theirs, nbd.listener}, inherit...))
+	err = d.start(path, open.rules(), append([]*os.File{theirs, nbd.listener}, inherit...), &o.running)
 	nbd.accepting()
 	if err != nil {
 		nbd.close()
@@ -89,8 +90,8 @@ func (o *Opener) launch(ctx context.Context, open OpenOptions, inherit []*os.Fil
 	return d, nil
 }
 
-// start starts the process, with files from descriptor 3 on, from a thread of its own.
-func (d *daemon) start(path string, rules []fileRule, files []*os.File) error {
+// start starts the process, with files from descriptor 3 on, from a thread of its own. running counts it as long as it lives.
+func (d *daemon) start(path string, rules []fileRule, files []*os.File, running *atomic.Int64) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -112,11 +113,15 @@ func (d *daemon) start(path string, rules []fileRule, files []*os.File) error {
 		if err == nil {
 			err = d.cmd.Start()
 		}
+		if err == nil {
+			running.Add(1)
+		}
 		started <- err
 		if err != nil {
 			return
 		}
 		d.err = d.cmd.Wait()
+		running.Add(-1)
 		close(d.done)
 	})
 	if err := <-started; err != nil {

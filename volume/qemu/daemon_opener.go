@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"elstore/volume/fault"
@@ -33,6 +34,9 @@ const defaultReplayLimit = 64 << 20
 type Opener struct {
 	config OpenerConfig
 	times  waits // what tests change before the first call
+
+	running atomic.Int64
+	revived atomic.Uint64
 
 	mu   sync.Mutex
 	path string // where qemu-storage-daemon was found, or ""
@@ -87,6 +91,11 @@ func NewOpener(config OpenerConfig) (*Opener, error) {
 func (o *Opener) Available() error {
 	_, err := o.program()
 	return err
+}
+
+// Daemons returns how many storage daemons run now, and how many were started in place of one that had died.
+func (o *Opener) Daemons() (running int, revived uint64) {
+	return int(o.running.Load()), o.revived.Load()
 }
 
 // program returns the path of qemu-storage-daemon.

@@ -263,6 +263,13 @@ func TestDeviceRevivesWhenIdle(t *testing.T) {
 	if d.pid() == old.daemon.pid {
 		t.Fatal("the same daemon")
 	}
+	if running, revived := d.opener.Daemons(); running != 1 || revived != 1 {
+		t.Errorf("%d run, and %d were started again", running, revived)
+	}
+	must(t, d.Close())
+	if running, _ := d.opener.Daemons(); running != 0 {
+		t.Errorf("%d run after the end", running)
+	}
 }
 
 // A connection that ends, by whatever fault, counts as a death; the daemon that is left is ended first.
@@ -271,7 +278,7 @@ func TestDeviceReconnects(t *testing.T) {
 	data := pattern(1 << 20)
 	mustWrite(t, d, 0, data)
 	old := d.link.daemon
-	d.link.conn.conn.Close()
+	d.link.conn.conn.close()
 	wantRead(t, d, 0, data)
 	gonePid(t, old.pid)
 	closeDevice(t, d)

@@ -55,6 +55,7 @@ func (d *Device) revive(old *link) {
 		if err == nil {
 			d.mu.Lock()
 			replayed := d.replay.drop(d.replay.seq)
+			d.opener.revived.Add(1)
 			d.use(fresh)
 			d.mu.Unlock()
 			replayed.free()

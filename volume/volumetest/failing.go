@@ -54,7 +54,7 @@ func (f *failing) Directory(id volume.ID) (*os.Root, error) {
 	return f.Backend.Directory(id)
 }
 
-func (f *failing) Base(sum []byte) (volume.Image, bool) {
+func (f *failing) Base(sum volume.Checksum) (volume.Image, bool) {
 	img, ok := f.Backend.Base(sum)
 	return f.named(img), ok
 }

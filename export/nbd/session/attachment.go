@@ -33,6 +33,7 @@ type Attachment struct {
 	running sync.WaitGroup
 
 	readOps, readBytes, writeOps, writeBytes, otherOps, failures atomic.Uint64
+	reading, writing                                             export.LatencyMeter
 
 	mu       sync.Mutex
 	ended    bool
@@ -105,14 +106,16 @@ func (a *Attachment) wait(ctx context.Context, kind nbd.Kind, bytes int) error {
 	return nil
 }
 
-func (a *Attachment) count(kind nbd.Kind, bytes int, failed bool) {
+func (a *Attachment) count(kind nbd.Kind, bytes int, failed bool, took time.Duration) {
 	switch kind {
 	case nbd.Read:
 		a.readOps.Add(1)
 		a.readBytes.Add(uint64(bytes))
+		a.reading.Count(took)
 	case nbd.Write:
 		a.writeOps.Add(1)
 		a.writeBytes.Add(uint64(bytes))
+		a.writing.Count(took)
 	case nbd.Other:
 		a.otherOps.Add(1)
 	}
@@ -126,6 +129,7 @@ func (a *Attachment) Counts() export.Counts {
 	return export.Counts{
 		ReadOperations: a.readOps.Load(), ReadBytes: a.readBytes.Load(), WriteOperations: a.writeOps.Load(), WriteBytes: a.writeBytes.Load(),
 		OtherOperations: a.otherOps.Load(), Errors: a.failures.Load(),
+		ReadLatency: a.reading.Latency(), WriteLatency: a.writing.Latency(),
 	}
 }
 
