@@ -27,7 +27,7 @@ build: need-go ## build bin/elstore: static, reproducible, with its version
 
 package: need-go ## a .deb and a .rpm in bin/package, with a systemd unit
 	@$(MAKE) build
-	@.ci/package '$(PACKAGE_VERSION)'
+	@.ci/package bin/elstore '$(PACKAGE_VERSION)' bin/package
 
 run: need-go ## install what is missing, build, and serve ./mnt on 127.0.0.1:7772
 	@.ci/setup run
