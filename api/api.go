@@ -7,6 +7,8 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"elstore/api/access"
+	"elstore/api/audit"
 	"elstore/api/rest"
 )
 
@@ -31,6 +33,12 @@ type Config struct {
 	// AllowedHosts are the host names, besides loopback ones, that a request over loopback may bear, without
 	// ports: those of a reverse proxy on this machine.
 	AllowedHosts []string
+
+	// Access finds out who asks, and policy.go says what who may do; nil asks nobody, and everybody may do everything.
+	Access *access.Control
+
+	// Audit is told who changed what, and who was refused; nil is nobody.
+	Audit *audit.Log
 }
 
 // New returns the handler of everything. It panics if config's routes contradict each other.
@@ -39,8 +47,8 @@ func New(config Config) http.Handler {
 	if log == nil {
 		log = slog.Default()
 	}
-	h := recovered(log, guarded(config.AllowedHosts, newRouter(config)))
-	return paced(rest.WithEcho(identified(observed(config.Observers, logged(log, h)))))
+	h := recovered(log, guarded(config.AllowedHosts, authenticated(config.Access, newRouter(config))))
+	return paced(rest.WithEcho(identified(observed(config.Observers, logged(log, audited(log, config.Audit, hardened(h)))))))
 }
 
 // ping answers GET /, by which clients see that this is the server they look for.

@@ -38,9 +38,38 @@ func newRouter(config Config) http.Handler {
 		add(r, paths, group)
 	}
 	if config.Mount != nil {
-		config.Mount(r)
+		mount(r, config.Mount)
 	}
 	return r
+}
+
+// mount adds the routes of other APIs, each under the policy of its path and method.
+func mount(r *mux.Router, add func(*mux.Router)) {
+	ours := map[*mux.Route]bool{}
+	each := func(fn func(route *mux.Route)) {
+		_ = r.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error { // it only hands on our errors
+			fn(route)
+			return nil
+		})
+	}
+	each(func(route *mux.Route) { ours[route] = true })
+	add(r)
+	each(func(route *mux.Route) {
+		if next := route.GetHandler(); next != nil && !ours[route] {
+			pattern, err := route.GetPathTemplate()
+			if err != nil {
+				pattern = "" // one that is told by something else than its path: an operator's
+			}
+			route.Handler(rest.Handler(func(w http.ResponseWriter, r *http.Request) error {
+				setRoute(r.Context(), pattern)
+				if err := allowed(r, pattern); err != nil {
+					return err
+				}
+				next.ServeHTTP(w, r)
+				return nil
+			}))
+		}
+	})
 }
 
 // groupByPath puts the routes of one path together, and those with fewer variables in their path first, so
@@ -93,20 +122,23 @@ func template(path string) string { return strings.ReplaceAll(path, "...}", ":.+
 // dispatch calls the handler of the request's method, with the path's variables as path values: decoded, but
 // for one that takes the whole rest, where an encoded slash and a plain one must stay apart.
 func dispatch(pattern string, methods map[string]rest.Handler) rest.Handler {
-	allowed := []string{http.MethodOptions}
+	methodsAllowed := []string{http.MethodOptions}
 	for m := range methods {
-		allowed = append(allowed, m)
+		methodsAllowed = append(methodsAllowed, m)
 	}
-	slices.Sort(allowed)
+	slices.Sort(methodsAllowed)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		setRoute(r.Context(), pattern)
 		h := methods[r.Method]
 		switch {
 		case h == nil && r.Method == http.MethodOptions:
-			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			w.Header().Set("Allow", strings.Join(methodsAllowed, ", "))
 			return rest.Reply(w, http.StatusNoContent, nil)
 		case h == nil:
-			return rest.MethodNotAllowed(r.Method, allowed...)
+			return rest.MethodNotAllowed(r.Method, methodsAllowed...)
+		}
+		if err := allowed(r, pattern); err != nil {
+			return err
 		}
 		for name, value := range mux.Vars(r) {
 			if !strings.Contains(pattern, "{"+name+"...}") {

@@ -82,13 +82,13 @@ func (s *Server) Close() error {
 }
 
 // Listen listens on each of addrs, which are host:port; port 0 is any free one, and the listener's Addr says
-// which. An address that others than this machine can reach is refused unless insecure is set, because there
-// anybody may do anything. On an error nothing is left listening.
-func Listen(ctx context.Context, insecure bool, addrs ...string) ([]net.Listener, error) {
+// which. An address that others than this machine can reach is refused unless open is set, because there
+// anybody may do anything where nobody is asked who he is. On an error nothing is left listening.
+func Listen(ctx context.Context, open bool, addrs ...string) ([]net.Listener, error) {
 	var config net.ListenConfig
 	var listeners []net.Listener
 	for _, addr := range addrs {
-		l, err := listen(ctx, &config, insecure, addr)
+		l, err := listen(ctx, &config, open, addr)
 		if err != nil {
 			for _, l := range listeners {
 				_ = l.Close()
@@ -100,13 +100,13 @@ func Listen(ctx context.Context, insecure bool, addrs ...string) ([]net.Listener
 	return listeners, nil
 }
 
-func listen(ctx context.Context, config *net.ListenConfig, insecure bool, addr string) (net.Listener, error) {
+func listen(ctx context.Context, config *net.ListenConfig, open bool, addr string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("the address %q is not of the form host:port, such as 127.0.0.1:7772", addr)
 	}
 	public := reachable(addr)
-	if !insecure && host != "localhost" && !isLoopback(host) {
+	if !open && host != "localhost" && !isLoopback(host) {
 		return nil, public
 	}
 	l, err := config.Listen(ctx, "tcp", addr)
@@ -114,7 +114,7 @@ func listen(ctx context.Context, config *net.ListenConfig, insecure bool, addr s
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
 	// The name localhost is what the resolver says it is.
-	if got, err := netip.ParseAddrPort(l.Addr().String()); !insecure && (err != nil || !got.Addr().Unmap().IsLoopback()) {
+	if got, err := netip.ParseAddrPort(l.Addr().String()); !open && (err != nil || !got.Addr().Unmap().IsLoopback()) {
 		_ = l.Close()
 		return nil, public
 	}
@@ -134,7 +134,7 @@ func Adopt(insecure bool, listeners ...net.Listener) error {
 // reachable refuses an address.
 func reachable(addr string) error {
 	return fmt.Errorf("the address %s can be reached from other machines, and who reaches it may do anything: "+
-		"listen on a loopback address such as 127.0.0.1:7772, or say --insecure", addr)
+		"listen on a loopback address such as 127.0.0.1:7772, turn on --access-control, or say --insecure", addr)
 }
 
 // isLoopback reports whether host is a loopback address.

@@ -41,7 +41,7 @@ func Check(name string, data []byte) error {
 	var err error
 	switch name {
 	case UserData, VendorData:
-		err = checkUserData(name, data, 0, 0)
+		err = new(inflation).checkUserData(name, data, 0, 0)
 	case MetaData:
 		err = checkMetaData(name, data)
 	case NetworkConfig, NetworkData:
@@ -56,19 +56,23 @@ func Check(name string, data []byte) error {
 // maxNesting bounds how deep MIME messages and gzip lie in each other.
 const maxNesting = 8
 
+// inflation counts the bytes that the gzip in one file became, also in the parts of a MIME message: together they have the bound of a
+// seed.
+type inflation struct{ bytes int64 }
+
 const headers = "#cloud-config, #!, #include, #cloud-boothook, #part-handler, ## template: jinja, a MIME message or gzip of these"
 
 // checkUserData checks user-data and vendor-data in any of cloud-init's formats. The file's first line is number skipped+1.
-func checkUserData(name string, data []byte, skipped, depth int) error {
+func (z *inflation) checkUserData(name string, data []byte, skipped, depth int) error {
 	if depth > maxNesting {
 		return invalid(name, 0, "its parts lie over 8 deep in each other")
 	}
-	if bytes.HasPrefix(data, []byte("\x1f\x8b")) {
-		plain, err := unzip(name, data)
+	if isGzip(data) {
+		plain, err := z.unzip(name, data)
 		if err != nil {
 			return err
 		}
-		return checkUserData(name+" (gzip)", plain, 0, depth+1)
+		return z.checkUserData(name+" (gzip)", plain, 0, depth+1)
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil
@@ -90,7 +94,7 @@ func checkUserData(name string, data []byte, skipped, depth int) error {
 	case is("#cloud-config-jsonp"), is("#cloud-boothook"), is("#part-handler"), is("#upstart-job"):
 		return nil
 	case isMIME(first):
-		return checkMIME(name, data, skipped, depth)
+		return z.checkMIME(name, data, skipped, depth)
 	case is("#cloud-config"):
 		return invalid(name, skipped+1, "the first line is "+quoted(first)+"; #cloud-config was expected, alone on its line")
 	case is("\ufeff"):
@@ -99,18 +103,21 @@ func checkUserData(name string, data []byte, skipped, depth int) error {
 	return invalid(name, skipped+1, "the first line is "+quoted(first)+"; expected is one of "+headers)
 }
 
-// unzip inflates within the bound of a seed.
-func unzip(name string, data []byte) ([]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(data))
+func isGzip(data []byte) bool { return bytes.HasPrefix(data, []byte("\x1f\x8b")) }
+
+// unzip inflates within what is left of the bound.
+func (z *inflation) unzip(name string, data []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return nil, invalid(name, 0, "it begins like gzip and is none")
+		return nil, invalid(name, 0, "gzip was expected: "+err.Error())
 	}
-	plain, err := io.ReadAll(io.LimitReader(z, MaxBytes+1))
+	plain, err := io.ReadAll(io.LimitReader(r, MaxBytes-z.bytes+1))
+	z.bytes += int64(len(plain))
 	switch {
 	case err != nil:
 		return nil, invalid(name, 0, "its gzip is broken: "+err.Error())
-	case len(plain) > MaxBytes:
-		return nil, TooLarge()
+	case z.bytes > MaxBytes:
+		return nil, fault.Errorf(fault.BodyTooLarge, "%s: the gzip in it becomes over %d bytes (16 MiB) together, which is the most for a seed", name, MaxBytes)
 	}
 	return plain, nil
 }

@@ -3,6 +3,7 @@ package cloudinit_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"errors"
 	"strings"
 	"testing"
@@ -17,6 +18,12 @@ func zipped(s string) []byte {
 	_, _ = z.Write([]byte(s))
 	_ = z.Close()
 	return b.Bytes()
+}
+
+// gzipPart is a message with a part, a number of times, that is gzip.
+func gzipPart(kind, content string, times int) string {
+	part := "--B\nContent-Type: " + kind + "\nContent-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString(zipped(content)) + "\n"
+	return message + strings.Repeat(part, times) + "--B--\n"
 }
 
 const message = "Content-Type: multipart/mixed; boundary=\"B\"\nMIME-Version: 1.0\n\n"
@@ -39,6 +46,7 @@ func TestCheckTakes(t *testing.T) {
 		{"gzip in gzip", "user-data", string(zipped(string(zipped("#!/bin/sh\n"))))},
 		{"MIME", "user-data", message + "--B\nContent-Type: text/cloud-config\n\nhostname: a\n--B\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n--B--\n"},
 		{"MIME base64", "user-data", message + "--B\nContent-Type: text/cloud-config\nContent-Transfer-Encoding: base64\n\naG9zdG5hbWU6IGEK\n--B--\n"},
+		{"MIME of gzip", "user-data", gzipPart("application/gzip", "#cloud-config\nhostname: a\n", 2)},
 		{"one part", "user-data", "Content-Type: text/x-shellscript\nMIME-Version: 1.0\n\n#!/bin/sh\n"},
 		{"vendor-data", "vendor-data", "#cloud-config\n{}\n"},
 		{"meta-data", "meta-data", "instance-id: i\nlocal-hostname: h\n"},
@@ -65,7 +73,7 @@ func TestCheckRefuses(t *testing.T) {
 		says                string // in the sentence
 	}{
 		{"plain text", "user-data", "hello\n", 1, "#cloud-config"},
-		{"YAML without end", "user-data", "#cloud-config\na: [" + strings.Repeat("a,", 256<<10) + "]\n", 0, "at most 524288 are read"},
+		{"YAML without end", "user-data", "#cloud-config\na: [" + strings.Repeat("a,", 512<<10) + "]\n", 0, "at most 524288 are read"},
 		{"HTML", "user-data", "<html>\n", 1, `the first line is "<html>"`},
 		{"almost", "user-data", "#cloud-config: \nhostname: a\n", 1, "alone on its line"},
 		{"byte order mark", "user-data", "\ufeff#cloud-config\n", 1, "byte order mark"},
@@ -81,6 +89,8 @@ func TestCheckRefuses(t *testing.T) {
 		{"another engine", "user-data", "## template: mako\n#cloud-config\n", 1, "jinja"},
 		{"template of nothing", "user-data", "## template: jinja\nhello\n", 2, "#cloud-config"},
 		{"broken gzip", "user-data", "\x1f\x8bxxxx", 0, "gzip"},
+		{"in gzip in MIME", "user-data", gzipPart("application/x-gzip", "#cloud-config\na: [\n", 1), 2, "YAML"},
+		{"no gzip in MIME", "user-data", message + "--B\nContent-Type: application/gzip\n\nx\n--B--\n", 0, "gzip"},
 		{"in gzip", "user-data", string(zipped("#cloud-config\na: [\n")), 2, "YAML"},
 		{"no boundary", "user-data", "MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n--B\n", 2, "no boundary"},
 		{"bad content type", "user-data", "Content-Type: ;;\n\nx", 1, "Content-Type"},
@@ -129,6 +139,15 @@ func TestCheckBounds(t *testing.T) {
 	}
 	if err := cloudinit.Check("user-data", zipped(strings.Repeat("\n", 20<<20))); !fault.Is(err, fault.BodyTooLarge) {
 		t.Errorf("20 MB in gzip: %v", err)
+	}
+	for _, kind := range []string{"application/gzip", "text/plain"} { // each part for itself is within the bound
+		if err := cloudinit.Check("user-data", []byte(gzipPart(kind, "#!/bin/sh\n"+strings.Repeat("\n", 6<<20), 3))); !fault.Is(err, fault.BodyTooLarge) {
+			t.Errorf("18 MB in gzip parts of %s: %v", kind, err)
+		}
+	}
+	embedded := "#cloud-config\nwrite_files:\n- path: /a\n  content: |\n" + strings.Repeat("    "+strings.Repeat("x", 76)+"\n", 50_000)
+	if err := cloudinit.Check("user-data", []byte(embedded)); err != nil {
+		t.Errorf("a cloud-config with a file of 4 MB in it: %v", err)
 	}
 	for _, n := range []int{-1, 0, 1, 65, 1_000_000} {
 		if err := cloudinit.CheckExpected(n); !fault.Is(err, fault.BadRequest) {

@@ -23,7 +23,7 @@ func isMIME(first string) bool {
 const maxParts = 256
 
 // checkMIME checks a message and each of its parts. Lines in errors about a part are counted from the part's own first line.
-func checkMIME(name string, data []byte, skipped, depth int) error {
+func (z *inflation) checkMIME(name string, data []byte, skipped, depth int) error {
 	if bytes.HasPrefix(data, []byte("From ")) { // an mbox's envelope
 		_, data, _ = bytes.Cut(data, []byte("\n"))
 	}
@@ -36,7 +36,7 @@ func checkMIME(name string, data []byte, skipped, depth int) error {
 		return invalid(name, headerLine(data, skipped), "the Content-Type can't be read: "+err.Error())
 	}
 	if !strings.HasPrefix(kind, "multipart/") {
-		return checkPart(name, kind, m.Header.Get("Content-Transfer-Encoding"), m.Body, depth)
+		return z.checkPart(name, kind, m.Header.Get("Content-Transfer-Encoding"), m.Body, depth)
 	}
 	if params["boundary"] == "" {
 		return invalid(name, headerLine(data, skipped), "the Content-Type "+quoted(kind)+" has no boundary, which was expected")
@@ -59,7 +59,7 @@ func checkMIME(name string, data []byte, skipped, depth int) error {
 		if err != nil {
 			inner = "text/plain"
 		}
-		if err := checkPart(of, inner, part.Header.Get("Content-Transfer-Encoding"), part, depth+1); err != nil {
+		if err := z.checkPart(of, inner, part.Header.Get("Content-Transfer-Encoding"), part, depth+1); err != nil {
 			return err
 		}
 	}
@@ -77,7 +77,7 @@ func headerLine(data []byte, skipped int) int {
 }
 
 // checkPart checks a part by its type as cloud-init does; text/plain by what it begins with.
-func checkPart(name, kind, encoding string, body io.Reader, depth int) error {
+func (z *inflation) checkPart(name, kind, encoding string, body io.Reader, depth int) error {
 	switch strings.ToLower(strings.TrimSpace(encoding)) {
 	case "base64":
 		body = base64.NewDecoder(base64.StdEncoding, body)
@@ -104,13 +104,25 @@ func checkPart(name, kind, encoding string, body io.Reader, depth int) error {
 		return checkScript(name, first, 0)
 	case "text/x-include-url", "text/x-include-once-url":
 		return checkInclude(name, data, 0)
-	case "text/plain":
-		if !beginsLikeUserData.Match(data) {
-			return nil // cloud-init takes it for a script or passes over it
+	case "application/gzip", "application/x-gzip", "application/gzip-compressed", "application/gzipped", "application/x-gzip-compressed",
+		"application/x-compress", "application/x-compressed", "application/x-gunzip":
+		plain, err := z.unzip(name, data)
+		if err != nil {
+			return err
 		}
-		return checkUserData(name, data, 0, depth+1)
+		return z.plainPart(name+" (gzip)", plain, depth)
+	case "text/plain":
+		return z.plainPart(name, data, depth)
 	}
 	return nil
 }
 
-var beginsLikeUserData = regexp.MustCompile(`^(#|Content-Type:|MIME-Version:|\x1f\x8b)`)
+// plainPart checks a part whose type tells nothing.
+func (z *inflation) plainPart(name string, data []byte, depth int) error {
+	if !beginsLikeUserData.Match(data) && !isGzip(data) {
+		return nil // cloud-init takes it for a script or passes over it
+	}
+	return z.checkUserData(name, data, 0, depth+1)
+}
+
+var beginsLikeUserData = regexp.MustCompile(`^(#|Content-Type:|MIME-Version:)`)

@@ -43,17 +43,27 @@ type Service struct {
 	volumes *volume.Service
 	log     *slog.Logger
 	get     Getter
+	schema  *Schema
 }
 
 // Config is what a Service stands on. Volumes and Log are required.
 type Config struct {
 	Volumes *volume.Service
 	Log     *slog.Logger
-	Fetch   Getter // of checksums beside cloud images; nil: none are looked for
+	Fetch   Getter  // of checksums beside cloud images; nil: none are looked for
+	Schema  *Schema // checks files that come, beside Check; nil: Check is all
 }
 
 // NewService returns a Service.
-func NewService(c Config) *Service { return &Service{c.Volumes, c.Log, c.Fetch} }
+func NewService(c Config) *Service { return &Service{c.Volumes, c.Log, c.Fetch, c.Schema} }
+
+// Check is the function of that name, and cloud-init's own schema where that is installed.
+func (s *Service) Check(ctx context.Context, name string, data []byte) error {
+	if err := Check(name, data); err != nil {
+		return err
+	}
+	return s.schema.Check(ctx, name, data)
+}
 
 // describe is the volume of a seed: an ISO image that is never written to.
 func (n *New) describe(expected int, files Files) (volume.NewVolume, error) {
@@ -111,7 +121,8 @@ func (s *Service) Add(ctx context.Context, id volume.ID, by volume.Who, name str
 		return State{}, err
 	}
 	return s.edit(ctx, id, by, "cloudinit", func(e *volume.Edit, st *State) error {
-		_, again := st.Files[name]
+		before := maps.Clone(st.Files)
+		_, again := before[name]
 		if st.Complete || !again && len(st.Files) >= st.Expected {
 			return fault.Errorf(fault.CloudInitMetafilesNumberExceeded, "volume %s has all of its %d files; %.80q is one too many", id, st.Expected, name)
 		}
@@ -119,10 +130,15 @@ func (s *Service) Add(ctx context.Context, id volume.ID, by volume.Who, name str
 		if err := st.Files.checkSize(); err != nil {
 			return err
 		}
-		if err := e.WriteFile(volume.SeedDir+name, data); err != nil {
-			return err
+		err := e.WriteFile(volume.SeedDir+name, data)
+		if err == nil {
+			err = st.build(e)
 		}
-		return st.build(e)
+		if fault.KindOf(err) == fault.NoSpace { // as if it had not come
+			undo := State{Files: before}
+			err = errors.Join(err, undo.store(e, st.Files))
+		}
+		return err
 	})
 }
 
@@ -165,17 +181,38 @@ func (s *Service) change(ctx context.Context, id volume.ID, by volume.Who, fn fu
 		if err != nil {
 			return err
 		}
+		if err := e.Room(st.changed(before) + int64(len(image))); err != nil {
+			return err
+		}
 		if err := e.WriteFile(volume.SeedDir+pending, []byte(name)); err != nil {
 			return err
 		}
-		if err := st.store(e, before); err != nil {
-			return err
+		err = st.store(e, before)
+		if err == nil {
+			err = e.SetImage(image)
 		}
-		if err := e.SetImage(image); err != nil {
-			return err
+		if fault.KindOf(err) == fault.NoSpace { // the image is the old one
+			undo := State{Files: before}
+			if uerr := undo.store(e, st.Files); uerr != nil {
+				return errors.Join(err, uerr)
+			}
+			return errors.Join(err, e.RemoveFile(volume.SeedDir+pending))
+		}
+		if err != nil {
+			return err // what has been written of it counts: see resume
 		}
 		return e.RemoveFile(volume.SeedDir + pending)
 	})
+}
+
+// changed is how many bytes store writes.
+func (st *State) changed(before Files) (bytes int64) {
+	for name, data := range st.Files {
+		if old, there := before[name]; !there || string(old) != string(data) {
+			bytes += int64(len(data))
+		}
+	}
+	return bytes
 }
 
 // bump gives the machine another instance-id after a file was changed, unless that was meta-data itself.
@@ -185,21 +222,21 @@ func (st *State) bump(changed string) {
 	}
 }
 
-// store writes the files that are others than before, and removes those that are gone.
+// store removes the files that are gone, which makes room, and writes those that are others than before.
 func (st *State) store(e *volume.Edit, before Files) error {
-	for _, n := range st.Files.names() {
-		if old, there := before[n]; there && bytes.Equal(old, st.Files[n]) {
-			continue
-		}
-		if err := e.WriteFile(volume.SeedDir+n, st.Files[n]); err != nil {
-			return err
-		}
-	}
 	for n := range before {
 		if _, stays := st.Files[n]; stays {
 			continue
 		}
 		if err := e.RemoveFile(volume.SeedDir + n); err != nil {
+			return err
+		}
+	}
+	for _, n := range st.Files.names() {
+		if old, there := before[n]; there && bytes.Equal(old, st.Files[n]) {
+			continue
+		}
+		if err := e.WriteFile(volume.SeedDir+n, st.Files[n]); err != nil {
 			return err
 		}
 	}
@@ -240,7 +277,11 @@ func (s *Service) Show(ctx context.Context, id volume.ID, by volume.Who) (State,
 		if st.Complete {
 			return nil
 		}
-		return st.build(e) // of a pool that came after Recover
+		err := st.build(e) // of a pool that came after Recover
+		if fault.KindOf(err) == fault.NoSpace {
+			return nil // it stays as it is
+		}
+		return err
 	})
 }
 

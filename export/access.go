@@ -22,6 +22,9 @@ type Access struct {
 	Object   json.RawMessage `json:"object,omitempty"`
 	Blockdev json.RawMessage `json:"blockdev,omitempty"`
 
+	TLS  *Credentials `json:"tls,omitempty"`  // that the client proves itself by
+	Keys []string     `json:"keys,omitempty"` // commands that write them where Object looks for them, in their order
+
 	UNC       string `json:"unc,omitempty"`       // of the file, as Windows names it; without the port
 	Smbclient string `json:"smbclient,omitempty"` // command
 	Mount     string `json:"mount,omitempty"`     // command for Linux
@@ -34,4 +37,12 @@ type Access struct {
 type Libvirt struct {
 	Disk   string `json:"disk"`             // a <disk>
 	Secret string `json:"secret,omitempty"` // a <secret>, whose value is Access.Secret
+}
+
+// Credentials are files, as PEM, that a client keeps in a directory for itself alone.
+type Credentials struct {
+	Dir         string `json:"dir"`
+	Authority   string `json:"ca-cert.pem"`
+	Certificate string `json:"client-cert.pem"`
+	Key         string `json:"client-key.pem"`
 }

@@ -20,8 +20,9 @@ type scene struct {
 	marks  []mark
 	book   Book // the editor changes it through its methods
 	q      *Request
-	closed bool // the editor says that nobody is let in by this change
-	spares bool // the editor says that whoever can't be let in is not to keep the others out
+	idle   func() error // nil where nobody in this machine has the image open by its path
+	closed bool         // the editor says that nobody is let in by this change
+	spares bool         // the editor says that whoever can't be let in is not to keep the others out
 }
 
 // spared reports whether a record that nothing stands for may go on waiting when it can't be let in: it was in the Book before,
@@ -150,7 +151,7 @@ func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit e
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{volume: v, shared: e.shared, book: old, q: q}
+	sc := &scene{volume: v, shared: e.shared, book: old, q: q, idle: func() error { return t.Idle(ctx) }}
 	if sc.marks, err = marks(e.dir); err != nil {
 		return nil, err
 	}
@@ -251,7 +252,7 @@ func (s *Service) fresh(e *exported, sc *scene) []Record {
 func (p *passage) claim(r Record) volume.Claim {
 	kind, e := r.Kind, p.e
 	return volume.Claim{
-		Export: r.Kind + ":" + r.Client.String(), ReadOnly: r.ReadOnly,
+		Export: r.Kind + ":" + r.Client.String(), ReadOnly: r.ReadOnly, Path: r.Path,
 		Resized: func(size int64) {
 			p.s.mu.Lock()
 			unit := e.units[kind]
@@ -361,6 +362,12 @@ func (p *passage) enter() error {
 			a.rec = r
 		} else {
 			a.fencing = true
+		}
+	}
+	for _, r := range p.old.Attachments {
+		_, stays := e.book.Get(r.ID)
+		if !stays && !slices.ContainsFunc(e.attachments, func(a *attachment) bool { return a.rec.ID == r.ID }) {
+			e.ghosts = append(e.ghosts, r)
 		}
 	}
 	if len(e.attachments) > 0 {

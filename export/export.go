@@ -86,7 +86,11 @@ func admit(k Kind, sc *scene) (asked, made Record, err error) {
 		switch {
 		case r.Migration != "":
 			return asked, made, fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s; conclude or revert that first", q.Volume, r.Migration)
-		case many || r.Client == q.Client && r.Kind == q.Kind:
+		case r.Client == q.Client && r.Kind == q.Kind:
+		case r.Path || q.Path:
+			return asked, made, fault.Errorf(fault.VolumeAlreadyExported,
+				"volume %s is exported to client %s over %s already, and who has an image's path has it alone", q.Volume, r.Client, r.Kind)
+		case many:
 		case r.Client == q.Client:
 			return asked, made, fault.Errorf(fault.VolumeAlreadyExported, "volume %s is exported to client %s over %s already; end that first", q.Volume, r.Client, r.Kind)
 		default:
@@ -107,6 +111,11 @@ func admit(k Kind, sc *scene) (asked, made Record, err error) {
 	}
 	if err := k.Complete(&sc.volume, q, &r); err != nil {
 		return asked, made, err
+	}
+	if r.Path {
+		if err := sc.idle(); err != nil { // whoever has it open could not be told from the client
+			return asked, made, err
+		}
 	}
 	r = sc.book.Add(r)
 	return r, r, nil
@@ -159,6 +168,11 @@ func (s *Service) adopt(sc *scene) error {
 				}
 			}
 			return exportedBy(id, &m)
+		}
+		if slices.ContainsFunc(sc.book.Attachments, func(r Record) bool { return r.Path }) {
+			if err := sc.idle(); err != nil { // with that server its sessions ended, and not who has the image's path
+				return err
+			}
 		}
 		s.cfg.Log.Warn("exports of another server dropped", slog.Any("volume", id), slog.String("server", sc.book.Server),
 			slog.Int("attachments", len(sc.book.Attachments)), slog.Bool("takeover", sc.q.takesOver()))

@@ -44,6 +44,15 @@ type Device interface {
 
 var _ Device = (*volume.Opened)(nil)
 
+// Image is the Device of an attachment to the image's own path: it refuses all requests.
+type Image interface {
+	Path() string
+	// Idle returns nil where nobody has the image open, ExportBusy where somebody has, or why that can't be told.
+	Idle() error
+}
+
+var _ Image = (*volume.Opened)(nil)
+
 // Unit is a volume as one kind serves it. Attach and Close are called one at a time.
 type Unit interface {
 	// Attach lets an attachment in. g says when it may change the medium; w is told of its sessions.
@@ -53,6 +62,12 @@ type Unit interface {
 	// Close frees what the unit holds. All attachments were detached or removed, or the kind was stopped. With forget nothing
 	// of the unit is kept in its records.
 	Close(ctx context.Context, forget bool) error
+}
+
+// Forgetter is a Unit that keeps something of attachments that don't stand, such as what they have reserved.
+type Forgetter interface {
+	// Forget frees what an attachment had reserved that does not stand, and won't again. It may be called again.
+	Forget(ctx context.Context, attachment volume.ID) error
 }
 
 // Watch is told when a session of an attachment began or has ended. It returns at once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -31,6 +32,11 @@ func (s *Service) Unexport(ctx context.Context, id volume.ID, client volume.Clie
 		for _, r := range sc.book.Attachments {
 			if ends(r) && r.Migration != "" {
 				return fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s; conclude or revert that first", id, r.Migration)
+			}
+		}
+		if slices.ContainsFunc(sc.book.Attachments, func(r Record) bool { return ends(r) && r.Path }) {
+			if err := sc.idle(); err != nil {
+				return err
 			}
 		}
 		if ifIdle {

@@ -1,18 +1,14 @@
 package iso
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
-	"golang.org/x/sys/unix"
 
 	"elstore/volume/fault"
 )
@@ -41,18 +37,18 @@ func Build(c Config) ([]byte, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	workspace, err := os.MkdirTemp(inMemory(), "elstore-iso-")
+	w, err := newWorkspace()
 	if err != nil {
 		return nil, fault.FromOS("make a directory for the image's files", err)
 	}
-	defer os.RemoveAll(workspace) //nolint:errcheck // a temporary directory of our own
+	defer w.close()
 	for name, data := range c.Files {
-		if err := c.put(workspace, name, data); err != nil {
-			return nil, fault.FromOS("write the image's files", err)
+		if err := w.put(name, int64(len(data)), c.Executable[name]); err != nil {
+			return nil, fault.FromOS("make the image's files", err)
 		}
 	}
 	m := &memory{data: make([]byte, 0, c.estimate())}
-	fsys, err := iso9660.Create(m, 0, 0, Sector, workspace)
+	fsys, err := iso9660.Create(m, 0, 0, Sector, w.path)
 	if err != nil {
 		return nil, fmt.Errorf("make the image: %w", err)
 	}
@@ -64,16 +60,6 @@ func Build(c Config) ([]byte, error) {
 		return nil, fmt.Errorf("make the image: %w", err)
 	}
 	return settle(m.data, c)
-}
-
-// inMemory is the directory of the system's shared memory if it is there: files pass through it faster than through a disk, and the
-// secrets in them never reach one.
-func inMemory() string {
-	const shm = "/dev/shm"
-	if info, err := os.Stat(shm); err == nil && info.IsDir() && unix.Access(shm, unix.W_OK|unix.X_OK) == nil {
-		return shm
-	}
-	return ""
 }
 
 // estimate is about how many bytes the image will have, so that it need not grow.
@@ -94,30 +80,6 @@ func (c *Config) boot() (list []*iso9660.ElToritoEntry) {
 		list = append(list, &iso9660.ElToritoEntry{Platform: iso9660.EFI, Emulation: iso9660.NoEmulation, BootFile: c.UEFIBoot})
 	}
 	return list
-}
-
-// put writes a file where go-diskfs takes it from. Its rights go into the image, whatever the umask.
-func (c *Config) put(workspace, name string, data []byte) error {
-	to := filepath.Join(workspace, filepath.FromSlash(name))
-	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-		at := filepath.Join(workspace, filepath.FromSlash(dir))
-		if err := os.MkdirAll(at, 0o700); err != nil {
-			return err
-		}
-		if err := os.Chmod(at, 0o755); err != nil { //nolint:gosec // below a directory of 0700
-			return err
-		}
-	}
-	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // check refuses names that lead elsewhere
-	if err != nil {
-		return err
-	}
-	mode := os.FileMode(0o644)
-	if c.Executable[name] {
-		mode = 0o755
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Chmod(mode), f.Close())
 }
 
 func (c *Config) check() error {

@@ -25,6 +25,8 @@ type Image struct {
 	root     node
 	ucs2     bool // names come from the Joliet tree
 	skip     int  // bytes to pass over in each system use field (SUSP section 5.3)
+
+	spent *int64 // bytes of the tree that were read for one walk, nil where nobody counts
 }
 
 // node is where a directory's or file's bytes lie.
@@ -159,6 +161,11 @@ func (im *Image) read(off, n int64) ([]byte, error) {
 func (im *Image) readBlocks(block, off, length uint32) ([]byte, error) {
 	if length > maxDirectory {
 		return nil, refuse("a part of its directories has %d bytes; allowed are %d", length, maxDirectory)
+	}
+	if im.spent != nil {
+		if *im.spent += max(int64(length), Sector); *im.spent > maxTree {
+			return nil, refuse("its directories have over %d bytes together", maxTree)
+		}
 	}
 	return im.read(int64(block)*im.block+int64(off), int64(length))
 }

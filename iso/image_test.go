@@ -61,7 +61,7 @@ func bad(t testing.TB) map[string]struct {
 		"tiny volume":           {extent(pvd+80, 3), "too small"},
 		"root past the end":     {extent(pvd+158, 1<<31), "points to"},
 		"root of no length":     {extent(pvd+166, 0), "root directory"},
-		"huge root":             {extent(pvd+166, 1<<31), "have over"},
+		"huge root":             {extent(pvd+166, 1<<31), "allowed are"},
 		"file past the end":     {extent(place(whole, "DIR")+2, 1<<30), "ends at"},
 		"directory loops":       {extent(place(whole, "DIR")+2, uint32(root(whole)/iso.Sector)), "loops"},
 		"record too long":       {change(func(d []byte) { d[place(d, "DIR")] = 255; d[place(d, "DIR")+32] = 250 }), "fit"},

@@ -3,7 +3,10 @@ package iso
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
+
+	"elstore/volume/fault"
 )
 
 func TestSystemUseIsBounded(t *testing.T) {
@@ -100,3 +103,40 @@ func FuzzCatalog(f *testing.F) {
 		}
 	})
 }
+
+// A listing is bounded in files, in what they are called, and in what is read for it.
+func TestWalkIsBounded(t *testing.T) {
+	im := &Image{block: Sector, fileSize: 1 << 40, r: zero{}}
+	for name, tt := range map[string]struct {
+		each func(w *walker) error
+		most int // times that go well
+	}{
+		"files": {func(w *walker) error { return w.count(&File{Path: "x"}) }, maxEntries},
+		"paths": {func(w *walker) error {
+			return w.count(&File{Path: strings.Repeat("x", 1<<12), Link: strings.Repeat("x", 1<<12)})
+		}, maxNames >> 13},
+		"directories": {func(w *walker) error {
+			_, err := w.im.readBlocks(0, 0, 1<<20)
+			return err
+		}, maxTree >> 20},
+		"pieces": {func(w *walker) error {
+			_, err := w.im.readBlocks(0, 0, 1)
+			return err
+		}, maxTree / Sector},
+	} {
+		w := newWalker(im, node{}, nil)
+		for n := range tt.most {
+			if err := tt.each(w); err != nil {
+				t.Fatalf("%s: %d: %v", name, n, err)
+			}
+		}
+		if err := tt.each(w); !fault.Is(err, fault.ImageRefused) {
+			t.Errorf("%s: one more than %d: %v", name, tt.most, err)
+		}
+	}
+}
+
+// zero is an image without an end.
+type zero struct{}
+
+func (zero) ReadAt(p []byte, _ int64) (int, error) { return len(p), nil }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,8 @@ var epoch = time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)
 //     which the Joliet path table knows;
 //   - strings of descriptors end with zeros; they end with spaces (section 7.4.3.2), also those of Joliet;
 //   - the image ends with its last file's last byte; it is as long as its volume.
+//
+// And it puts the files' content in, of which go-diskfs has seen only the lengths.
 func settle(data []byte, c Config) ([]byte, error) {
 	joliet := []byte(nil)
 	pvd := data[systemArea*Sector:][:Sector]
@@ -40,8 +43,8 @@ func settle(data []byte, c Config) ([]byte, error) {
 	size := int(both(pvd[atSpaceSize:])) * Sector
 	data = append(data, make([]byte, max(size-len(data), 0))...)[:size]
 	pvd = data[systemArea*Sector:][:Sector]
-	s := settler{data: data}
-	if err := s.directory(rootOf(pvd), nil, 0); err != nil {
+	s := settler{data: data, files: c.Files}
+	if err := s.directory(rootOf(pvd), "", nil, 0); err != nil {
 		return nil, fmt.Errorf("settle the image: %w", err)
 	}
 	if joliet == nil {
@@ -49,7 +52,7 @@ func settle(data []byte, c Config) ([]byte, error) {
 	}
 	table, err := s.read(both(joliet[atPathTable:]), 0, both(joliet[atPathTableSize:]))
 	if err == nil {
-		err = s.directory(rootOf(joliet), parsePathTable(table), 1)
+		err = s.directory(rootOf(joliet), "", parsePathTable(table), 1)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("settle the image: %w", err)
@@ -81,7 +84,10 @@ func settleDescriptor(d []byte, c Config) {
 }
 
 // settler changes the records of an image in memory. What it walks through go-diskfs has just written.
-type settler struct{ data []byte }
+type settler struct {
+	data  []byte
+	files map[string][]byte
+}
 
 func (s *settler) read(block, off, length uint32) ([]byte, error) {
 	from := int64(block)*Sector + int64(off)
@@ -131,9 +137,9 @@ func (s *settler) lead(r record, table pathTable, parent int) (number int, err e
 	return e.number, nil
 }
 
-// directory settles the records of a directory and of those below it: of the Rock Ridge tree, or with its path table the
-// Joliet tree, in which the directory has that number.
-func (s *settler) directory(at node, joliet pathTable, number int) error {
+// directory settles the records of a directory and of those below it, and puts the files' content in their places: of the Rock
+// Ridge tree, or only the records with its path table the Joliet tree, in which the directory has that number.
+func (s *settler) directory(at node, name string, joliet pathTable, number int) error {
 	dir, err := s.read(at.extent, 0, at.length)
 	if err != nil {
 		return err
@@ -160,7 +166,13 @@ func (s *settler) directory(at node, joliet pathTable, number int) error {
 			continue
 		}
 		named = append(named, namedRecord{r, x.name})
+		within := path.Join(name, x.name)
 		if !r.isDir() {
+			if joliet == nil {
+				if err := s.fill(r, within); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		below := 0
@@ -169,13 +181,27 @@ func (s *settler) directory(at node, joliet pathTable, number int) error {
 				return err
 			}
 		}
-		if err := s.directory(node{r.extent(), r.length()}, joliet, below); err != nil {
+		if err := s.directory(node{r.extent(), r.length()}, within, joliet, below); err != nil {
 			return err
 		}
 	}
 	if joliet == nil {
 		shortNames(named)
 	}
+	return nil
+}
+
+// fill puts the content of a file where its record says.
+func (s *settler) fill(r record, name string) error {
+	content, there := s.files[name]
+	place, err := s.read(r.extent(), 0, r.length())
+	switch {
+	case err != nil:
+		return err
+	case !there || len(content) != len(place):
+		return fmt.Errorf("file %q has %d bytes in the image", name, len(place))
+	}
+	copy(place, content)
 	return nil
 }
 

@@ -13,8 +13,9 @@ import (
 // Bounds on what is read of a tree. The largest distribution images have some ten thousand files.
 const (
 	maxDirectory = 16 << 20  // bytes of one directory
-	maxTree      = 256 << 20 // bytes of all directories: they may overlap, and be read more than once
+	maxTree      = 256 << 20 // bytes of all directories and system use: they may overlap, and be read more than once
 	maxEntries   = 1 << 18   // files and directories in all
+	maxNames     = 32 << 20  // bytes of the paths and links of all
 	maxDepth     = 64
 )
 
@@ -35,8 +36,7 @@ func (im *Image) Walk(ctx context.Context, fn func(File) error) error {
 	if im.root.length == 0 {
 		return refuse("it has a UDF file system only, whose files can't be listed")
 	}
-	w := walker{im: im, seen: map[uint32]bool{im.root.extent: true}, fn: fn}
-	return w.directory(ctx, "", im.root, 0)
+	return newWalker(im, im.root, fn).directory(ctx, "", im.root, 0)
 }
 
 // Below is Walk for what is in one directory; without deep only what is directly in it. The root of an image that is UDF alone has nothing
@@ -50,11 +50,16 @@ func (im *Image) Below(ctx context.Context, dir File, deep bool, fn func(File) e
 	case len(dir.extents) == 0:
 		dir.extents = []node{im.root}
 	}
-	if !deep {
-		return im.readDir(ctx, dir.Path, dir.extents[0], fn)
-	}
 	at := dir.extents[0]
-	w := walker{im: im, seen: map[uint32]bool{at.extent: true}, fn: fn}
+	w := newWalker(im, at, fn)
+	if !deep {
+		return w.im.readDir(ctx, dir.Path, at, func(f File) error {
+			if err := w.count(&f); err != nil {
+				return err
+			}
+			return fn(f)
+		})
+	}
 	return w.directory(ctx, dir.Path, at, 0)
 }
 
@@ -156,24 +161,39 @@ func (im *Image) Open(f File) (*io.SectionReader, error) {
 }
 
 type walker struct {
-	im   *Image
-	seen map[uint32]bool // directories by their extent: one that comes twice is a loop
-	n    int
-	read int64 // bytes of directories so far
-	fn   func(File) error
+	im    Image           // with its own count of what is read
+	seen  map[uint32]bool // directories by their extent: one that comes twice is a loop
+	n     int             // of files and directories so far
+	names int64           // bytes of their paths and links
+	fn    func(File) error
+}
+
+// newWalker returns a walker that begins at a directory.
+func newWalker(im *Image, at node, fn func(File) error) *walker {
+	w := &walker{im: *im, seen: map[uint32]bool{at.extent: true}, fn: fn}
+	w.im.spent = new(int64)
+	return w
+}
+
+// count refuses a file that is one too many, or whose path is.
+func (w *walker) count(f *File) error {
+	if w.n++; w.n > maxEntries {
+		return refuse("it has over %d files", maxEntries)
+	}
+	if w.names += int64(len(f.Path) + len(f.Link)); w.names > maxNames {
+		return refuse("the paths of its files have over %d bytes together", maxNames)
+	}
+	return nil
 }
 
 func (w *walker) directory(ctx context.Context, name string, at node, depth int) error {
 	if depth > maxDepth {
 		return refuse("its directories are over %d deep", maxDepth)
 	}
-	if w.read += int64(at.length); w.read > maxTree {
-		return refuse("its directories have over %d bytes together", maxTree)
-	}
 	var below []File
 	err := w.im.readDir(ctx, name, at, func(f File) error {
-		if w.n++; w.n > maxEntries {
-			return refuse("it has over %d files", maxEntries)
+		if err := w.count(&f); err != nil {
+			return err
 		}
 		if f.Dir {
 			if w.seen[f.extents[0].extent] {

@@ -29,7 +29,7 @@ func (s *Service) List(client *volume.Client) []Info {
 	list := []Info{}
 	for _, m := range s.list() {
 		i := s.info(m)
-		if client == nil || i.Source.Client == *client || i.Destination.Client == *client {
+		if i.TakesPart(client) {
 			list = append(list, i)
 		}
 	}

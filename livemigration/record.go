@@ -73,6 +73,11 @@ func (r *Record) has(id volume.ID) bool {
 	return slices.ContainsFunc(r.Parts, func(p Part) bool { return p.Volume == id })
 }
 
+// TakesPart reports whether one of the sides is client's. Everybody's, a nil client's, is every side.
+func (r *Record) TakesPart(client volume.Who) bool {
+	return client == nil || r.Source.Client == *client || r.Destination.Client == *client
+}
+
 // maxVolumes bounds a set.
 const maxVolumes = 256
 

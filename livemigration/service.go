@@ -122,6 +122,7 @@ func newMigration(r Record) *migration {
 type Ref struct {
 	ID      volume.ID
 	Volumes []volume.ID
+	By      volume.Who // a migration that is on neither side by's is not there; nil sees all
 }
 
 // find returns the migration that is meant: of several of the same volumes the one that is open, or else the last.
@@ -129,13 +130,16 @@ func (s *Service) find(q Ref) (*migration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !q.ID.IsZero() {
-		if m := s.all[q.ID]; m != nil {
+		if m := s.all[q.ID]; m != nil && m.rec.TakesPart(q.By) {
 			return m, nil
 		}
 		return nil, fault.Errorf(fault.MigrationNotFound, "there is no live migration %s", q.ID)
 	}
 	var found *migration
 	for _, m := range s.all {
+		if !m.rec.TakesPart(q.By) {
+			continue
+		}
 		shares := 0
 		for _, id := range q.Volumes {
 			if m.rec.has(id) {

@@ -43,8 +43,9 @@ type Backend interface {
 	Directory(id ID) (*os.Root, error)
 	// Caps says what the storage can do.
 	Caps() Caps
-	// Base names the base image with that SHA-256, for Stage.Fill; ok is false where the pool has none.
-	Base(sum []byte) (img Image, ok bool)
+	// Base names the base image with that checksum, or made of an image that had it, for Stage.Fill; ok is false where the pool has
+	// none that is known to.
+	Base(sum Checksum) (img Image, ok bool)
 	// BaseBytes returns the bytes of all base images that the pool keeps now.
 	BaseBytes() int64
 	// Close frees what the Backend holds. No method may run or be called then.
@@ -89,6 +90,8 @@ type Image struct {
 	Pool   Backend // the backend that Path lies in, nil for a file from outside
 	OnDisk int64   // bytes that a copy of its data takes at most
 	Owned  bool    // the caller's own temporary file, which may be moved into place instead of copied
+
+	Sum *Checksum // what its bytes were found to sum up to, nil where nobody looked
 }
 
 // Content says what a new volume holds, or what an old one shall hold from now on.
@@ -162,6 +165,12 @@ type Held interface {
 	Purge(ctx context.Context) error
 	// Open opens the image. The Device keeps the volume locked against other processes until it is closed.
 	Open(ctx context.Context, m Meta, readonly bool) (Device, error)
+	// Lend lets others open the image by its path. The Lent keeps the volume locked against other processes that ask for the
+	// lock until it is closed. Where the path means something to other hosts too it is BadRequest.
+	Lend(ctx context.Context, m Meta) (Lent, error)
+	// Idle returns nil where nobody in this machine has the image open, and else ExportBusy, or why that can't be told. Never
+	// while it is open here.
+	Idle(ctx context.Context, m Meta) error
 	// Unlock gives the volume back. After Purge too.
 	Unlock()
 }

@@ -2,6 +2,7 @@ package volume_test
 
 import (
 	"crypto/sha256"
+	"crypto/sha512"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"elstore/test/need"
 	"elstore/test/rig"
 	"elstore/volume"
+	"elstore/volume/fault"
 )
 
 // The second volume of an image that is a base of the pool already needs no image: its source isn't read.
@@ -26,10 +28,11 @@ func TestImportOfABaseThatIsThere(t *testing.T) {
 	if err := os.WriteFile(image, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256(data)
-	make := func(overlay bool, f volume.Format) volume.Volume {
+	sum, sum512 := sha256.Sum256(data), sha512.Sum512(data)
+	by256, by512 := &volume.Checksum{Algorithm: "sha256", Sum: sum[:]}, &volume.Checksum{Algorithm: "sha512", Sum: sum512[:]}
+	make := func(overlay bool, f volume.Format, by *volume.Checksum) volume.Volume {
 		t.Helper()
-		src := volume.Source{Path: image, Cached: true, Overlay: overlay, Checksum: &volume.Checksum{Algorithm: "sha256", Sum: sum[:]}}
+		src := volume.Source{Path: image, Cached: true, Overlay: overlay, Checksum: by}
 		v, err := p.Volumes.Import(t.Context(), volume.NewVolume{Meta: volume.Meta{
 			Creator: volume.Client(volume.NewID()), Name: "x", Format: f, Alg: volume.Copy, Bus: volume.Virtio, Size: 2 << 20,
 		}}, src, nil)
@@ -38,12 +41,21 @@ func TestImportOfABaseThatIsThere(t *testing.T) {
 		}
 		return v
 	}
-	first := make(true, volume.QCOW2)
+	first := make(true, volume.QCOW2, by512)
 	// With other bytes in the source's file its checksum would be wrong, if it were read.
 	if err := os.WriteFile(image, data[:512], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []volume.Volume{first, make(true, volume.QCOW2), make(false, volume.QCOW2), make(false, volume.Raw)} {
+	wrong := sha512.Sum512([]byte("another"))
+	_, err := p.Volumes.Import(t.Context(), volume.NewVolume{Meta: first.Meta}, volume.Source{
+		Path: image, Cached: true, Overlay: true, Checksum: &volume.Checksum{Algorithm: "sha512", Sum: wrong[:]},
+	}, nil)
+	if !fault.Is(err, fault.ChecksumMismatch) {
+		t.Errorf("an image with another checksum: %v", err)
+	}
+	for _, v := range []volume.Volume{
+		first, make(true, volume.QCOW2, by512), make(true, volume.QCOW2, by256), make(false, volume.QCOW2, by256), make(false, volume.Raw, by512),
+	} {
 		d, err := p.Volumes.Download(t.Context(), v.ID, nil, volume.Raw, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +71,7 @@ func TestImportOfABaseThatIsThere(t *testing.T) {
 	if bases, _ := filepath.Glob(pool + "/elemento-base/*"); len(bases) != 1 {
 		t.Errorf("bases %q", bases)
 	}
-	if use := p.Pools.Infos()[0]; use.Used.Bytes != 4*(2<<20)+1<<20 {
+	if use := p.Pools.Infos()[0]; use.Used.Bytes != 5*(2<<20)+1<<20 {
 		t.Errorf("the pool counts %+v", use)
 	}
 }

@@ -48,3 +48,13 @@ type Device interface {
 	// Close flushes and frees what the Device holds.
 	Close() error
 }
+
+// Lent is what a volume has for a Device whose image others open by its path: it keeps the volume from everybody else, and refuses
+// all requests.
+type Lent interface {
+	Device
+	// Path is the image's.
+	Path() string
+	// Idle returns nil where nobody has the image open, and else ExportBusy, or why that can't be told.
+	Idle() error
+}

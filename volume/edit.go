@@ -42,6 +42,11 @@ func (e *Edit) Files() ([]string, error) { return e.h.Files() }
 // ReadFile reads a file beside the image. os.ErrNotExist is in the error's chain if it is not there.
 func (e *Edit) ReadFile(name string) ([]byte, error) { return e.h.ReadFile(name) }
 
+// Room refuses, with NoSpace, to begin a change that writes more bytes than there is room for now.
+func (e *Edit) Room(bytes int64) error {
+	return e.s.withRoom(e.ctx, e.h, bytes+metadataRoom, func() error { return nil })
+}
+
 // WriteFile replaces a file beside the image, or makes it.
 func (e *Edit) WriteFile(name string, data []byte) error {
 	return e.s.withRoom(e.ctx, e.h, int64(len(data))+metadataRoom, func() error { return e.h.WriteFile(name, data) })
@@ -54,7 +59,7 @@ func (e *Edit) RemoveFile(name string) error { return e.h.RemoveFile(name) }
 func (e *Edit) Unused(what string) error { return e.s.unused(e.h, fault.VolumeInUse, what) }
 
 // SetImage makes data, whole sectors, the image of an ISO volume that nothing uses, in one moment.
-func (e *Edit) SetImage(data []byte) error {
+func (e *Edit) SetImage(data []byte) (err error) {
 	if e.h.found.Meta.Format != ISO {
 		return fault.Errorf(fault.VolumeFormatNotAllowed, "volume %s is no ISO volume", e.h.found.ID)
 	}
@@ -66,6 +71,11 @@ func (e *Edit) SetImage(data []byte) error {
 		return err
 	}
 	defer f.Close()
+	defer func() {
+		if err != nil {
+			_ = e.h.DropIncoming()
+		}
+	}()
 	if err := f.Truncate(0); err != nil { // what an interrupted call left
 		return fault.FromOS("write image", err)
 	}

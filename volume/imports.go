@@ -41,7 +41,7 @@ type Source struct {
 	Length   int64     // of Body in bytes, -1 where it is not known
 	Format   string    // QEMU's name of the image's format, "" to find out
 	Checksum *Checksum // what the source's bytes must sum up to, or nil
-	Cached   bool      // take a base image of the pool with Checksum's SHA-256 in its place, if there is one
+	Cached   bool      // take a base image of the pool with that Checksum in its place, if there is one
 	Overlay  bool      // keep the image as an immutable base of the pool and make the volume an overlay of it
 }
 
@@ -97,17 +97,17 @@ func (s *Service) Import(ctx context.Context, n NewVolume, src Source, p Progres
 		if err != nil {
 			return Meta{}, err
 		}
-		img.Owned = true
+		img.Owned, img.Sum = true, src.Checksum
 		return s.adopt(ctx, mk, n, img, src.Overlay, steps.next())
 	})
 }
 
 // cached returns the base image of a pool that is what src names.
 func cached(b Backend, src Source) (Image, bool) {
-	if !src.Cached || src.Checksum == nil || src.Checksum.Algorithm != "sha256" {
+	if !src.Cached || src.Checksum == nil {
 		return Image{}, false
 	}
-	img, ok := b.Base(src.Checksum.Sum)
+	img, ok := b.Base(*src.Checksum)
 	return img, ok && (src.Format == "" || src.Format == img.Format)
 }
 
@@ -216,6 +216,17 @@ func (s *Service) openSource(src Source) (arrival, error) {
 		}}, nil
 	}
 	return arrival{}, fault.Errorf(fault.BadRequest, "an import needs url or path")
+}
+
+// ReadImport returns the first limit bytes of a file that could be imported: one under Config.ImportDirs.
+func (s *Service) ReadImport(path string, limit int64) ([]byte, error) {
+	f, _, err := s.openImport(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit))
+	return data, fault.FromOS("read "+filepath.Base(path), err)
 }
 
 // openImport opens a regular file under one of the directories that the configuration allows, whatever links

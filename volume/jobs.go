@@ -251,10 +251,13 @@ func (j *Jobs) Get(id string) (Job, error) {
 	defer j.mu.Unlock()
 	jb := j.all[id]
 	if jb == nil {
-		return Job{}, fault.Errorf(fault.JobNotFound, "no job %.64q", id)
+		return Job{}, NoJob(id)
 	}
 	return jb.Job, nil
 }
+
+// NoJob is the error for a job that is not there, or is not the caller's to see.
+func NoJob(id string) error { return fault.Errorf(fault.JobNotFound, "no job %.64q", id) }
 
 // List returns all jobs that are remembered, the newest first.
 func (j *Jobs) List() []Job {
@@ -279,7 +282,7 @@ func (j *Jobs) Wait(ctx context.Context, id string) (Job, error) {
 	jb := j.all[id]
 	j.mu.Unlock()
 	if jb == nil {
-		return Job{}, fault.Errorf(fault.JobNotFound, "no job %.64q", id)
+		return Job{}, NoJob(id)
 	}
 	select {
 	case <-jb.ended:
@@ -297,7 +300,7 @@ func (j *Jobs) Cancel(ctx context.Context, id string) (Job, error) {
 	jb := j.all[id]
 	j.mu.Unlock()
 	if jb == nil {
-		return Job{}, fault.Errorf(fault.JobNotFound, "no job %.64q", id)
+		return Job{}, NoJob(id)
 	}
 	if jb.cancel != nil {
 		jb.cancel(errCancelled)

@@ -51,11 +51,14 @@ func NewKeys(state *os.Root) (*Keys, error) {
 	return &Keys{state: state}, nil
 }
 
-// Do answers a request that came with key: with what was answered before, or by fn, which makes new volumes only with the
+// Do answers a request that came with key, of the one whom scope names, or of anybody for "": with what was answered before, or by fn, which makes new volumes only with the
 // ids that id gives. Only answers that fn returned without an error are remembered. The same key with
 // another request is IdempotencyKeyReused. Two requests with one key run one after the other.
-func (k *Keys) Do(ctx context.Context, key string, request []byte, fn func(id func(n int) ID) (Answer, error)) (Answer, error) {
-	sum := sha256.Sum256([]byte(key))
+func (k *Keys) Do(ctx context.Context, scope, key string, request []byte, fn func(id func(n int) ID) (Answer, error)) (Answer, error) {
+	if scope != "" {
+		scope += "\n" // which no key has
+	}
+	sum := sha256.Sum256([]byte(scope + key))
 	name := keyDir + "/" + hex.EncodeToString(sum[:]) + ".json"
 	unlock, err := k.locks.Lock(ctx, name)
 	if err != nil {

@@ -30,7 +30,7 @@ func TestKeyAnswersOnce(t *testing.T) {
 	k, root := newKeys(t)
 	calls := 0
 	do := func(k *Keys, key, request string) (Answer, error) {
-		return k.Do(t.Context(), key, []byte(request), func(func(int) ID) (Answer, error) { calls++; return answer("made"), nil })
+		return k.Do(t.Context(), "", key, []byte(request), func(func(int) ID) (Answer, error) { calls++; return answer("made"), nil })
 	}
 	for range 2 {
 		if a, err := do(k, "a", "body"); err != nil || string(a.Body) != `"made"` || calls != 1 {
@@ -56,7 +56,7 @@ func TestKeyGivesTheSameIDsAgain(t *testing.T) {
 	k, root := newKeys(t)
 	var first, second []ID
 	crash := errors.New("crash")
-	_, err := k.Do(t.Context(), "a", nil, func(id func(int) ID) (Answer, error) {
+	_, err := k.Do(t.Context(), "", "a", nil, func(id func(int) ID) (Answer, error) {
 		first = []ID{id(0), id(1)}
 		return Answer{}, crash
 	})
@@ -66,7 +66,7 @@ func TestKeyGivesTheSameIDsAgain(t *testing.T) {
 	if k, err = NewKeys(root); err != nil {
 		t.Fatal(err)
 	}
-	_, err = k.Do(t.Context(), "a", nil, func(id func(int) ID) (Answer, error) {
+	_, err = k.Do(t.Context(), "", "a", nil, func(id func(int) ID) (Answer, error) {
 		second = []ID{id(0), id(1)}
 		return answer("x"), nil
 	})
@@ -81,7 +81,7 @@ func TestKeyOneAtATime(t *testing.T) {
 	calls := 0 // the race detector sees to it that calls are apart
 	for range 16 {
 		wg.Go(func() {
-			_, _ = k.Do(t.Context(), "a", nil, func(func(int) ID) (Answer, error) { calls++; return answer("x"), nil })
+			_, _ = k.Do(t.Context(), "", "a", nil, func(func(int) ID) (Answer, error) { calls++; return answer("x"), nil })
 		})
 	}
 	wg.Wait()
@@ -93,7 +93,7 @@ func TestKeyOneAtATime(t *testing.T) {
 func TestKeysAreSwept(t *testing.T) {
 	k, root := newKeys(t)
 	for _, key := range []string{"old", "new"} {
-		if _, err := k.Do(t.Context(), key, nil, func(func(int) ID) (Answer, error) { return answer(key), nil }); err != nil {
+		if _, err := k.Do(t.Context(), "", key, nil, func(func(int) ID) (Answer, error) { return answer(key), nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ type Claim struct {
 	Export    string // a name for people and logs
 	Exclusive bool   // no other claim beside it
 	ReadOnly  bool   // it never writes
+	Path      bool   // it opens the image by its path: the Device refuses all requests. Exclusive with it.
 
 	// Resized is called after the volume grew, while requests are still held back. May be nil.
 	Resized func(size int64)
@@ -29,6 +30,12 @@ func (o *opened) names() []string {
 		names[i] = c.Export
 	}
 	return names
+}
+
+// lent reports whether the image is opened by its path, and not here.
+func (o *opened) lent() bool {
+	_, ok := o.device.dev.(Lent)
+	return ok
 }
 
 // Opened is a claimed volume: its Device, shared by all of its claims, and the way to end the claim.
@@ -66,6 +73,22 @@ func (o *Opened) ReadNow(p []byte, off int64) bool { return o.opened.device.Read
 
 // WritesNow implements NowWriter.
 func (o *Opened) WritesNow(length int64) bool { return o.opened.device.WritesNow(length) }
+
+// Path returns the image's path where the claim is for that, or "".
+func (o *Opened) Path() string {
+	if l, ok := o.opened.device.dev.(Lent); ok {
+		return l.Path()
+	}
+	return ""
+}
+
+// Idle returns nil where nobody has an image open whose path is claimed, ExportBusy where somebody has, or why that can't be told.
+func (o *Opened) Idle() error {
+	if l, ok := o.opened.device.dev.(Lent); ok {
+		return l.Idle()
+	}
+	return nil
+}
 
 // Close ends the claim, and closes the Device if it was the last. It waits for an operation on the volume to end.
 func (o *Opened) Close() error {

@@ -47,6 +47,9 @@ func (s *Service) Resize(ctx context.Context, id ID, by Who, r ResizeRequest) er
 			s.update(h, EventResized, m)
 			return nil
 		}
+		if o := s.inUse(h); o != nil && o.lent() {
+			return fault.Errorf(fault.VolumeInUse, "volume %s is used by %s, which has its image's path; while that lasts it can't grow", id, o.names())
+		}
 		return s.grow(ctx, h, r)
 	})
 }

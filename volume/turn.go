@@ -52,6 +52,7 @@ func (t *Turn) Directory() (*os.Root, error) { return t.handle.at.backend.Direct
 // Open claims the volume, as Service.Open does.
 func (t *Turn) Open(ctx context.Context, c Claim) (*Opened, error) {
 	s, h := t.service, t.handle
+	c.Exclusive = c.Exclusive || c.Path
 	if h.found.Meta.ReadOnly && !c.ReadOnly {
 		return nil, fault.Errorf(fault.VolumeReadOnly, "volume %s is read-only", h.found.ID)
 	}
@@ -63,7 +64,12 @@ func (t *Turn) Open(ctx context.Context, c Claim) (*Opened, error) {
 		return nil, err
 	}
 	if old == nil {
-		dev, err := h.Open(ctx, h.found.Meta, h.found.Meta.ReadOnly)
+		var dev Device
+		if c.Path {
+			dev, err = h.Lend(ctx, h.found.Meta)
+		} else {
+			dev, err = h.Open(ctx, h.found.Meta, h.found.Meta.ReadOnly)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -77,6 +83,10 @@ func (t *Turn) Open(ctx context.Context, c Claim) (*Opened, error) {
 	t.opened = append(t.opened, o)
 	return o, nil
 }
+
+// Idle returns nil where nobody in this machine has the image open, ExportBusy where somebody has, or why that can't be told. Never
+// while a claim has it open for its Device.
+func (t *Turn) Idle(ctx context.Context) error { return t.handle.Idle(ctx, t.handle.found.Meta) }
 
 // admit returns what is open of the volume, nil for nothing, or which claim is in c's way.
 func (s *Service) admit(h *handle, c *Claim) (*opened, error) {
@@ -96,7 +106,7 @@ func (s *Service) admit(h *handle, c *Claim) (*opened, error) {
 
 // Directory opens the directory that a volume stands in, whoever works on the volume at that time. The caller closes it.
 func (s *Service) Directory(ctx context.Context, id ID) (*os.Root, error) {
-	e, err := s.owned(id, nil)
+	e, err := s.owned(ctx, id, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -50,10 +50,20 @@ type Export struct {
 	Path       string          `json:"path,omitempty"`
 	Object     json.RawMessage `json:"object,omitempty"`   // QEMU's -object
 	Blockdev   json.RawMessage `json:"blockdev,omitempty"` // QEMU's -blockdev
+	TLS        *Credentials    `json:"tls,omitempty"`      // of type nbd: what the client proves itself by
+	Keys       []string        `json:"keys,omitempty"`     // commands that write them
 	ISCSIAdm   []string        `json:"iscsiadm,omitempty"` // commands
 	Libvirt    *Libvirt        `json:"libvirt,omitempty"`
 
 	raw json.RawMessage
+}
+
+// Credentials are files, as PEM, that QEMU looks for in Dir.
+type Credentials struct {
+	Dir         string `json:"dir"`
+	Authority   string `json:"ca-cert.pem"`
+	Certificate string `json:"client-cert.pem"`
+	Key         string `json:"client-key.pem"`
 }
 
 // Libvirt is XML for libvirt: a disk, and the secret that it needs.

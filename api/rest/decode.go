@@ -30,7 +30,8 @@ const (
 //
 // A field takes the key that its json tag names, letter by letter; fields without a tag are left alone, and
 // embedded structs are taken apart. Further tags: `required:"true"`; `alias:"volumeID,vid"` for other names of
-// the same key; `secret:"true"` keeps the value out of messages and echoes; `rest:"extra"` on one
+// the same key; `secret:"true"` keeps the value out of messages and echoes; `caller:"fill"` and `caller:"match"` are
+// for WithBound; `rest:"extra"` on one
 // map[string]json.RawMessage gives the unknown keys, at most 64 of them and 64 KiB. null is the same as absent,
 // and a pointer field tells absent from given. A type decodes itself with UnmarshalJSON or UnmarshalText and
 // says with Allowed (see Allower) what it takes; if it refuses with a *fault.Error, that code is kept. A slice
@@ -54,8 +55,10 @@ func Decode[T any](r *http.Request) (T, error) {
 		return v, err
 	}
 	remember(r, n.members, target)
-	err = fillTop(n, target)
-	return v, err
+	if err := fillTop(n, target); err != nil {
+		return v, err
+	}
+	return v, bind(r, target)
 }
 
 // readBody reads the whole body within MaxBody and, under WithEcho, bodyTimeout.

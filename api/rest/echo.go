@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync"
 )
 
@@ -16,6 +17,7 @@ type notes struct {
 	mu      sync.Mutex
 	id      string
 	echo    map[string]json.RawMessage
+	about   []string
 	failure error
 }
 
@@ -60,6 +62,26 @@ func RequestID(ctx context.Context) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.id
+}
+
+// SetAbout notes what the request is about: ids of volumes, jobs and the like, for the audit log.
+func SetAbout(ctx context.Context, ids ...string) {
+	if n := notesOf(ctx); n != nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.about = append(n.about, ids...)
+	}
+}
+
+// About returns what SetAbout noted.
+func About(ctx context.Context) []string {
+	n := notesOf(ctx)
+	if n == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.about)
 }
 
 // Echo returns the keys of the object that Decode read from the request, as they were sent, secrets redacted.

@@ -14,6 +14,8 @@ type plan struct {
 	fields []field
 	byKey  map[string]int // a key or alias to its index in fields
 	extra  []int          // the index of the field that takes unknown keys; nil where there is none
+
+	callers []callerField // the fields that say who asks
 }
 
 type field struct {
@@ -75,5 +77,6 @@ func (p *plan) add(t reflect.Type, at []int) {
 			p.byKey[k] = len(p.fields)
 		}
 		p.fields = append(p.fields, f)
+		p.addCallers(sf, f)
 	}
 }

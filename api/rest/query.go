@@ -19,8 +19,10 @@ import (
 // is refused unless its field is a slice, which takes one element from each.
 func DecodeQuery[T any](r *http.Request) (T, error) {
 	var v T
-	err := decodeQuery(r.URL.RawQuery, &v)
-	return v, err
+	if err := decodeQuery(r.URL.RawQuery, &v); err != nil {
+		return v, err
+	}
+	return v, bind(r, reflect.ValueOf(&v).Elem())
 }
 
 // DecodeAny is Decode where r has a body, else DecodeQuery: for calls that answer GET and POST alike, because

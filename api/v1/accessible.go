@@ -14,7 +14,7 @@ import (
 
 // accessibleRequest says who asks, where in the list to begin, and which volumes are wanted.
 type accessibleRequest struct {
-	Client volume.Client `json:"client_uid" required:"true"`
+	Client volume.Client `json:"client_uid" required:"true" caller:"match"`
 	Limit  int           `json:"limit"` // 0 is all
 	After  *volume.ID    `json:"after"` // greater ids only
 	filter

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"elstore/api/access"
+	"elstore/api/audit"
 	"elstore/api/rest"
 	"elstore/cloudinit"
 	"elstore/export"
@@ -37,6 +39,9 @@ type Config struct {
 	Seeds   *cloudinit.Service
 
 	Migrations *livemigration.Service
+
+	Tokens *access.Tokens
+	Audit  *audit.Log
 
 	Version string // of the server, as GET /version tells it
 }
@@ -120,6 +125,12 @@ func (a *API) Routes() []rest.Route {
 		{Methods: get, Path: "/events", Handler: a.events},
 		{Methods: get, Path: "/revisions", Handler: a.revision},
 		{Methods: get, Path: "/revisions/stream", Handler: a.revisions},
+
+		{Methods: get, Path: "/whoami", Handler: a.whoami},
+		{Methods: get, Path: "/tokens", Handler: a.tokens},
+		{Methods: post, Path: "/tokens", Handler: a.createToken},
+		{Methods: del, Path: "/tokens/{id}", Handler: a.revokeToken},
+		{Methods: get, Path: "/audit", Handler: a.audit},
 
 		{Methods: get, Path: "/version", Handler: a.version},
 		{Methods: get, Path: "/openapi.json", Handler: openapiJSON},

@@ -8,7 +8,7 @@ import (
 
 type cloneRequest struct {
 	Source  volume.ID     `json:"volume_id" alias:"volumeID,vid" required:"true"`
-	Creator volume.Client `json:"creatorID" required:"true"`
+	Creator volume.Client `json:"creatorID" required:"true" caller:"match"`
 	Name    string        `json:"name" required:"true"`
 	Private *bool         `json:"private"`
 	Alg     *volume.Alg   `json:"alg"`

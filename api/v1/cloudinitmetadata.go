@@ -22,7 +22,7 @@ import (
 // seedRequest is the JSON that a seed's file comes with: on the first call what volume is to be made, on those that follow its vid.
 type seedRequest struct {
 	ID       *volume.ID                 `json:"vid" alias:"volume_id,volumeID"`
-	Creator  *volume.Client             `json:"creatorID"`
+	Creator  *volume.Client             `json:"creatorID" caller:"fill"`
 	Name     *string                    `json:"name"`
 	Private  bool                       `json:"private"`
 	Bootable bool                       `json:"bootable"`
@@ -70,7 +70,7 @@ func (a *API) addSeedFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := cloudinit.Check(name, data); err != nil {
+	if err := a.cfg.Seeds.Check(r.Context(), name, data); err != nil {
 		return err
 	}
 	key.standsFor(document, []byte(name), data)

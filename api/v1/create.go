@@ -27,7 +27,7 @@ type attributes struct {
 
 // newRequest is what every call that makes a volume from nothing takes.
 type newRequest struct {
-	Creator volume.Client     `json:"creatorID" required:"true"`
+	Creator volume.Client     `json:"creatorID" required:"true" caller:"match"`
 	Name    string            `json:"name" required:"true"`
 	Size    *volume.Gigabytes `json:"size"`
 	attributes

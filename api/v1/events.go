@@ -44,7 +44,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	follow(r.Context(), s, sub, func() int64 { return last }, func(e volume.Event) error {
 		last = e.Sequence
-		if !req.wants(&e) {
+		if !req.wants(&e) || !a.sees(r.Context(), &e) {
 			return nil
 		}
 		return s.send(e.Sequence, e.Type, e)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/export"
 	"elstore/volume"
@@ -15,7 +16,7 @@ import (
 // exportRequest is a wish to let a client attach a volume.
 type exportRequest struct {
 	Volume volume.ID     `json:"volume_id" alias:"volumeID,vid" required:"true"`
-	Client volume.Client `json:"client_uid" required:"true"`
+	Client volume.Client `json:"client_uid" required:"true" caller:"match"`
 	Type   string        `json:"type"`
 
 	Initiator string   `json:"initiator"`
@@ -62,6 +63,10 @@ func (a *API) export(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	rest.SetAbout(r.Context(), texts(req.Volume)...)
+	if err := a.mayNotSee(r.Context(), req.Volume); err != nil {
+		return err
+	}
 	// Somebody who hangs up leaves it done or undone, not halfway.
 	answer, err := a.cfg.Exports.Export(context.WithoutCancel(r.Context()), export.Request{
 		Volume: req.Volume, Client: req.Client, Kind: req.Type, Initiator: req.Initiator, ReadOnly: req.ReadOnly, Multipath: req.Multipath,
@@ -89,7 +94,7 @@ func (r rates) limits() (out export.Rates) {
 
 func (a *API) unexport(ctx context.Context, req struct {
 	Volume volume.ID     `json:"volume_id" alias:"volumeID,vid" required:"true"`
-	Client volume.Client `json:"client_uid" required:"true"`
+	Client volume.Client `json:"client_uid" required:"true" caller:"match"`
 	Type   string        `json:"type"`
 	IfIdle bool          `json:"if_idle"`
 },
@@ -99,6 +104,9 @@ func (a *API) unexport(ctx context.Context, req struct {
 		answer[key] = value
 	}
 	answer["volume_id"], answer["client_uid"] = req.Volume, req.Client
+	if a.mayNotSee(ctx, req.Volume) != nil { // there is nothing to end
+		return work{answer: answer}, nil
+	}
 	return work{kind: "unexport", owner: &req.Client, volumes: []volume.ID{req.Volume}, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
 		return answer, a.cfg.Exports.Unexport(ctx, req.Volume, req.Client, req.Type, req.IfIdle)
 	}}, nil
@@ -127,7 +135,7 @@ type orphan struct {
 
 func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 	req, err := rest.DecodeAny[struct {
-		Client  *volume.Client `json:"client_uid"`
+		Client  *volume.Client `json:"client_uid" caller:"fill"`
 		Volume  *volume.ID     `json:"volume_id" alias:"volumeID,vid"`
 		Orphans truth          `json:"orphans"`
 	}](r)
@@ -135,6 +143,9 @@ func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if req.Orphans {
+		if err := everybodys(r.Context()); err != nil {
+			return err
+		}
 		list := []orphan{}
 		for _, o := range a.cfg.Exports.Orphans(r.Context()) {
 			if req.Volume == nil || *req.Volume == o.Volume {
@@ -145,6 +156,9 @@ func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := []exportInfo{}
 	for _, i := range a.cfg.Exports.List(r.Context(), export.Query{Client: req.Client, Volume: req.Volume}) {
+		if !access.CallerOf(r.Context()).Uses(i.Pool) {
+			continue
+		}
 		e := exportInfo{
 			exportedTo: exported(i.Volume, &i.Record), Pool: i.Pool, Name: i.Name, Portals: i.Where, State: i.State, Rates: i.Rates,
 			Sessions: i.Sessions, Counts: i.Counts,

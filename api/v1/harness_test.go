@@ -24,6 +24,8 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"elstore/api"
+	"elstore/api/access"
+	"elstore/api/audit"
 	"elstore/api/rest"
 	v1 "elstore/api/v1"
 	"elstore/cloudinit"
@@ -70,6 +72,9 @@ type server struct {
 	exports *export.Service
 
 	migrations *livemigration.Service
+
+	tokens *access.Tokens
+	audit  *audit.Log
 }
 
 // newServer serves a root with one pool named pool. change may alter the Service's configuration.
@@ -86,7 +91,15 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 	})
 	s.exports = exports.Serve(t, s.Parts, "")
 	s.migrations = exports.Migrate(t, s.Parts, s.exports)
-	s.http = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: s.routes()}))
+	var err error
+	if s.tokens, err = access.OpenTokens(s.State); err != nil {
+		t.Fatal(err)
+	}
+	if s.audit, err = audit.Open(audit.Config{Dir: s.State}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.audit.Close() })
+	s.http = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: s.routes(), Audit: s.audit}))
 	t.Cleanup(s.http.Close)
 	return s
 }
@@ -95,8 +108,9 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 func (s *server) routes() []rest.Route {
 	return v1.New(v1.Config{
 		Volumes: s.Volumes, Pools: s.Pools, Jobs: s.Jobs, Events: s.Events, Keys: s.Keys, Exports: s.exports, Migrations: s.migrations, Version: "test",
-		ISO:   iso.NewService(s.Volumes),
-		Seeds: cloudinit.NewService(cloudinit.Config{Volumes: s.Volumes, Log: slog.New(slog.DiscardHandler), Fetch: newFetcher(s.t)}),
+		ISO:    iso.NewService(s.Volumes),
+		Seeds:  cloudinit.NewService(cloudinit.Config{Volumes: s.Volumes, Log: slog.New(slog.DiscardHandler), Fetch: newFetcher(s.t)}),
+		Tokens: s.tokens, Audit: s.audit,
 	}).Routes()
 }
 
@@ -260,7 +274,7 @@ func placed(req *http.Request, sent []byte) (*openapi3filter.RequestValidationIn
 	if err != nil {
 		return nil, err
 	}
-	return &openapi3filter.RequestValidationInput{Request: copied, PathParams: params, Route: route, Options: &openapi3filter.Options{}}, nil
+	return &openapi3filter.RequestValidationInput{Request: copied, PathParams: params, Route: route, Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}}, nil
 }
 
 func judged(in *openapi3filter.RequestValidationInput, a answer) error {

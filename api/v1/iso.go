@@ -17,7 +17,7 @@ import (
 
 // isoRequest is the wish for an ISO volume, in either shape of the source document.
 type isoRequest struct {
-	Creator   volume.Client              `json:"creatorID" required:"true"`
+	Creator   volume.Client              `json:"creatorID" required:"true" caller:"match"`
 	Name      string                     `json:"name" required:"true"`
 	Type      iso.Type                   `json:"isotype" required:"true"`
 	Private   bool                       `json:"private"`

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 
+	"elstore/api/access"
 	"elstore/volume"
 	"elstore/volume/fault"
 )
@@ -15,6 +16,7 @@ import (
 // key is a request's Idempotency-Key and what of the request it stands for. A nil key remembers nothing.
 type key struct {
 	text    string
+	scope   string    // who sent it: one caller's keys are not another's
 	request hash.Hash // of what tells the request from another one
 }
 
@@ -35,7 +37,11 @@ func keyOf(r *http.Request) (*key, error) {
 			return nil, badKey()
 		}
 	}
-	return &key{lines[0], sha256.New()}, nil
+	k := &key{text: lines[0], request: sha256.New()}
+	if who := access.CallerOf(r.Context()).Who(); who != nil {
+		k.scope = who.String()
+	}
+	return k, nil
 }
 
 // standsForBody makes the key stand for r's body, which is to be read whole.
@@ -78,7 +84,7 @@ func (k *key) once(ctx context.Context, keys *volume.Keys, kind string, fn func(
 		return fn(ctx, func(int) volume.ID { return volume.NewID() })
 	}
 	ctx = context.WithoutCancel(ctx)
-	return keys.Do(ctx, k.text, k.request.Sum([]byte(kind+"\x00")), func(id func(n int) volume.ID) (volume.Answer, error) {
+	return keys.Do(ctx, k.scope, k.text, k.request.Sum([]byte(kind+"\x00")), func(id func(n int) volume.ID) (volume.Answer, error) {
 		return fn(ctx, id)
 	})
 }

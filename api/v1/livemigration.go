@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/export"
 	"elstore/livemigration"
@@ -28,8 +29,9 @@ func (q *migrating) ids() []volume.ID {
 	return q.Volumes
 }
 
-func (q *migrating) ref() (livemigration.Ref, error) {
-	ref := livemigration.Ref{ID: q.ID, Volumes: q.ids()}
+func (q *migrating) ref(ctx context.Context) (livemigration.Ref, error) {
+	ref := livemigration.Ref{ID: q.ID, Volumes: q.ids(), By: access.CallerOf(ctx).Who()}
+	rest.SetAbout(ctx, append(texts(q.ID), texts(ref.Volumes...)...)...)
 	if ref.ID.IsZero() && len(ref.Volumes) == 0 {
 		return ref, missing("migration_id")
 	}
@@ -38,7 +40,7 @@ func (q *migrating) ref() (livemigration.Ref, error) {
 
 // party is one of the two hosts.
 type party struct {
-	Client    volume.Client `json:"client_uid"`
+	Client    volume.Client `json:"client_uid" caller:"fill"`
 	Initiator string        `json:"initiator"`
 	Host      string        `json:"host"`
 }
@@ -90,7 +92,7 @@ func migrationOf(i *livemigration.Info) migration {
 func (a *API) prepare(w http.ResponseWriter, r *http.Request) error {
 	req, err := rest.Decode[struct {
 		migrating
-		Client      volume.Client `json:"client_uid" required:"true"`
+		Client      volume.Client `json:"client_uid" required:"true" caller:"match"`
 		Source      party         `json:"source"`
 		Destination party         `json:"destination"`
 		Timeout     float64       `json:"timeout"` // seconds
@@ -100,6 +102,13 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request) error {
 	}
 	if len(req.ids()) == 0 {
 		return missing("volume_id")
+	}
+	if access.CallerOf(r.Context()).Limited() {
+		return limitedMigration()
+	}
+	rest.SetAbout(r.Context(), texts(req.ids()...)...)
+	if err := a.mayNotSee(r.Context(), req.ids()...); err != nil {
+		return err
 	}
 	if req.Timeout < 0 || req.Timeout > math.MaxInt32 {
 		return fault.Errorf(fault.BadRequest, "'timeout' is %v; allowed is a number of seconds from 1 on", req.Timeout)
@@ -132,7 +141,7 @@ func (a *API) conclude(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.decided(w, &req.migrating, func(q livemigration.Ref) (livemigration.Info, error) {
+	return a.decided(w, r, &req.migrating, func(q livemigration.Ref) (livemigration.Info, error) {
 		return a.cfg.Migrations.Conclude(r.Context(), q, req.Force)
 	})
 }
@@ -145,7 +154,7 @@ func (a *API) revert(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.decided(w, &req.migrating, func(q livemigration.Ref) (livemigration.Info, error) {
+	return a.decided(w, r, &req.migrating, func(q livemigration.Ref) (livemigration.Info, error) {
 		return a.cfg.Migrations.Revert(r.Context(), q, req.Assert)
 	})
 }
@@ -158,14 +167,17 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.decided(w, &req.migrating, func(q livemigration.Ref) (livemigration.Info, error) {
+	return a.decided(w, r, &req.migrating, func(q livemigration.Ref) (livemigration.Info, error) {
 		return a.cfg.Migrations.Resolve(r.Context(), q, livemigration.Side(req.Owner))
 	})
 }
 
 // decided answers a call that decides a migration: 202 where the other side is still being fenced.
-func (a *API) decided(w http.ResponseWriter, q *migrating, decide func(livemigration.Ref) (livemigration.Info, error)) error {
-	ref, err := q.ref()
+func (a *API) decided(w http.ResponseWriter, r *http.Request, q *migrating, decide func(livemigration.Ref) (livemigration.Info, error)) error {
+	if access.CallerOf(r.Context()).Limited() {
+		return limitedMigration()
+	}
+	ref, err := q.ref(r.Context())
 	if err != nil {
 		return err
 	}
@@ -183,13 +195,16 @@ func (a *API) decided(w http.ResponseWriter, q *migrating, decide func(livemigra
 
 func (a *API) migrations(w http.ResponseWriter, r *http.Request) error {
 	req, err := rest.DecodeQuery[struct {
-		Client *volume.Client `json:"client_uid"`
+		Client *volume.Client `json:"client_uid" caller:"fill"`
 	}](r)
 	if err != nil {
 		return err
 	}
 	list := []migration{}
 	for _, i := range a.cfg.Migrations.List(req.Client) {
+		if !a.usesAll(r.Context(), i.Volumes()) {
+			continue
+		}
 		list = append(list, migrationOf(&i))
 	}
 	return rest.Reply(w, http.StatusOK, list)
@@ -200,11 +215,19 @@ func (a *API) migration(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fault.Errorf(fault.MigrationNotFound, "there is no live migration %.40q", r.PathValue("id"))
 	}
-	info, err := a.cfg.Migrations.Get(livemigration.Ref{ID: id})
+	info, err := a.cfg.Migrations.Get(livemigration.Ref{ID: id, By: access.CallerOf(r.Context()).Who()})
 	if err != nil {
 		return err
 	}
+	if !a.usesAll(r.Context(), info.Volumes()) {
+		return fault.Errorf(fault.MigrationNotFound, "there is no live migration %s", id)
+	}
 	return rest.Reply(w, http.StatusOK, migrationOf(&info))
+}
+
+// limitedMigration refuses a token for some pools: a set of volumes is not held to them.
+func limitedMigration() error {
+	return fault.Errorf(fault.NotAllowed, "this token is for some pools, and decides no live migrations")
 }
 
 // migrationRoutes are the calls about live migration, which clients know under two names.

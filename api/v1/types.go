@@ -11,7 +11,7 @@ import (
 
 // asker is who asks, where the call does without knowing.
 type asker struct {
-	Who volume.Who `json:"creatorID" alias:"client_uid"`
+	Who volume.Who `json:"creatorID" alias:"client_uid" caller:"fill"`
 }
 
 // checksum is what an image must sum up to.

@@ -13,7 +13,7 @@ import (
 // ownerRequest names a volume, and its owner, who asks for the change.
 type ownerRequest struct {
 	ID      volume.ID     `json:"vid" alias:"volume_id,volumeID" required:"true"`
-	Creator volume.Client `json:"creatorID" required:"true"`
+	Creator volume.Client `json:"creatorID" required:"true" caller:"match"`
 }
 
 // changing is the work of changing one volume, answered with the request.

@@ -22,10 +22,12 @@ func newExportCommand(c *cli) *cobra.Command {
 		Long: `Let a client, you unless --to says who, attach a volume, and print what is needed for that, secrets
 included. Asked again it prints the same.
 
---for prints only what one program needs: uri (QEMU and libiscsi), qemu (the values of -object and
--blockdev), iscsiadm (commands for the Linux initiator), or libvirt (XML).`,
+--for prints only what one program needs: uri (QEMU, libiscsi and libnbd), qemu (the values of -object
+and -blockdev), keys (commands that write the keys of type nbd where QEMU looks for them), iscsiadm
+(commands for the Linux initiator), or libvirt (XML).`,
 		Example: `  elstore export web
   elstore export web --to 5e96afa52c1a53348adc5c5663978058 --for iscsiadm | sh
+  elstore export web --type nbd --for keys | sh
   qemu-img info "$(elstore export web --for uri)"
   elstore export list`,
 		Args:              args(1, 1, "VOLUME"),
@@ -48,18 +50,18 @@ included. Asked again it prints the same.
 	}
 	f := cmd.Flags()
 	f.StringVar(&to, "to", "", "the client that is to attach it (default you)")
-	f.StringVar(&r.Type, "type", "", "how it is to be reached (default iscsi)")
+	f.StringVar(&r.Type, "type", "", "how it is to be reached: iscsi, nbd, local or samba (default iscsi)")
 	f.StringVar(&r.Initiator, "initiator", "", "let in only the initiator of this name")
 	f.BoolVar(&readonly, "readonly", false, "it can't be written")
 	f.BoolVar(&multipath, "multipath", false, "let one initiator in several times")
 	f.StringArrayVar(&r.Portals, "portal", nil, "print only this portal of the server; may be repeated")
 	f.BoolVar(&r.Rotate, "rotate", false, "make a new secret; who is logged in stays so")
-	f.BoolVar(&r.Path, "path", false, "with --type local: print the image's own path")
-	f.StringVar(&only, "for", "", "print only what this program needs: uri, qemu, iscsiadm or libvirt")
+	f.BoolVar(&r.Path, "path", false, "with --type local: the image's own path, which can't be taken back while it is open")
+	f.StringVar(&only, "for", "", "print only what this program needs: uri, qemu, keys, iscsiadm or libvirt")
 	for i, what := range []string{"10^6 bytes read", "10^6 bytes written", "reads", "writes"} {
 		f.Float64Var(&rates[i], rateFlags[i], 0, "at most so many "+what+" per second, 0 is no limit (default the volume's)")
 	}
-	completeFlag(cmd, "for", words("uri", "qemu", "iscsiadm", "libvirt"))
+	completeFlag(cmd, "for", words("uri", "qemu", "keys", "iscsiadm", "libvirt"))
 	cmd.AddCommand(newExportList(c), newExportShow(c), newExportWatch(c), newExportRecover(c))
 	return cmd
 }
@@ -70,9 +72,9 @@ var rateFlags = []string{"read-mb", "write-mb", "read-iops", "write-iops"}
 // export exports a volume and prints the answer.
 func (c *cli) export(cmd *cobra.Command, volume, to, only string, r client.ExportRequest) error {
 	switch only {
-	case "", "uri", "qemu", "iscsiadm", "libvirt":
+	case "", "uri", "qemu", "keys", "iscsiadm", "libvirt":
 	default:
-		return usagef("--for is %q; it is uri, qemu, iscsiadm or libvirt", only)
+		return usagef("--for is %q; it is uri, qemu, keys, iscsiadm or libvirt", only)
 	}
 	return c.changing(cmd, volume, func(s *session, id string) (err error) {
 		r.Volume = id
@@ -117,6 +119,8 @@ func printFor(cmd *cobra.Command, program string, e *client.Export) error {
 			lines = append(lines, string(e.Object))
 		}
 		lines = append(lines, string(e.Blockdev))
+	case "keys":
+		lines = e.Keys
 	case "iscsiadm":
 		lines = e.ISCSIAdm
 	case "libvirt":
@@ -152,6 +156,9 @@ func printExport(cmd *cobra.Command, e *client.Export) error {
 	add("Socket", e.Socket)
 	add("Path", e.Path)
 	add("URI", e.URI)
+	if e.TLS != nil {
+		add("Keys", e.TLS.Dir+" (made by what --for keys prints)")
+	}
 	pairs = append(pairs, "Read-only", yesNo(e.ReadOnly))
 	return fields(cmd.OutOrStdout(), pairs...)
 }

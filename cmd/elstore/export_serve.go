@@ -11,6 +11,7 @@ import (
 	"elstore/export/iscsi"
 	"elstore/export/local"
 	"elstore/export/lun"
+	"elstore/export/network"
 	"elstore/export/samba"
 )
 
@@ -45,6 +46,41 @@ func listenISCSI(ctx context.Context, o options, given []net.Listener) (list []n
 		return nil, errors.New("--iscsi-listen: there must be one address at least")
 	}
 	return list, nil
+}
+
+// listenNBD takes the addresses of exports over NBD. Nobody gets in there without a key, so that they may be anybody's to reach.
+func listenNBD(ctx context.Context, o options) (list []net.Listener, err error) {
+	for _, address := range o.nbdListen {
+		var config net.ListenConfig
+		l, err := config.Listen(ctx, "tcp", address)
+		if err != nil {
+			for _, l := range list {
+				_ = l.Close()
+			}
+			return nil, fmt.Errorf("--nbd-listen: %w", err)
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// newNetwork makes the kind of exports over NBD.
+func (s *server) newNetwork(o options) (err error) {
+	cfg := network.Config{Dir: filepath.Join(o.state, "nbds"), Log: s.log}
+	if len(s.nbds) > 0 {
+		addresses := make([]net.Addr, len(s.nbds))
+		for i, l := range s.nbds {
+			addresses[i] = l.Addr()
+		}
+		if cfg.Portals, err = lun.Portals(addresses, nil); err != nil {
+			return fmt.Errorf("--nbd-listen: %w", err)
+		}
+	}
+	if cfg.Secret, err = s.state.secret(); err != nil {
+		return err
+	}
+	s.network, err = network.New(cfg)
+	return err
 }
 
 // listenSamba takes the address of exports over SMB, nil where there are to be none.
@@ -101,13 +137,16 @@ func (s *server) newExports(o options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.newNetwork(o); err != nil {
+		return err
+	}
 	shares, err := s.newSamba(o)
 	if err != nil {
 		return err
 	}
 	s.exports, err = export.New(export.Config{
 		Volumes: s.volumes, Events: s.events, Log: s.log, ServerID: s.state.serverID, Shared: s.shared, LockWait: o.lockWait,
-		Kinds: []export.Kind{luns, locals, shares},
+		Kinds: []export.Kind{luns, locals, s.network, shares},
 	})
 	return err
 }

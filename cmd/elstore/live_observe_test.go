@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
@@ -88,8 +89,13 @@ func TestWatchedServer(t *testing.T) {
 				t.Errorf("%s: %d %.2000s", path, status, body)
 			}
 		}
-		if _, body := getURL(t, base+"/metrics"); !strings.Contains(body, `elstore_jobs_total{kind="create",state="done"} 1`) {
-			t.Errorf("jobs are not counted")
+		for began := time.Now(); ; <-time.After(time.Millisecond) { // a job is answered before it is counted
+			if _, body := getURL(t, base+"/metrics"); strings.Contains(body, `elstore_jobs_total{kind="create",state="done"} 1`) {
+				break
+			}
+			if time.Since(began) > 30*time.Second {
+				t.Fatal("jobs are not counted")
+			}
 		}
 		debug := "http://" + ready.Debug.(string) + "/debug/pprof/"
 		for path, says := range map[string]string{"": "goroutine", "goroutine?debug=1": "goroutine profile", "cmdline": ".test", "heap?debug=1": "heap profile"} {

@@ -21,8 +21,13 @@ type options struct {
 
 	importDirs, fetchAllow      []string
 	iscsiListen, iscsiAdvertise []string
+	nbdListen                   []string
 
 	sambaListen string
+
+	tlsCert, tlsKey, clientCA, oidcIssuer, oidcAudience string
+
+	accessControl bool
 
 	insecure, fetchPrivate, iscsiNoCHAP, sambaGuests bool
 
@@ -65,6 +70,7 @@ environment, and that over the file.`,
 	f.StringArrayVar(&o.iscsiListen, "iscsi-listen", []string{"127.0.0.1:3260"}, "address of an iSCSI portal; port 0 is any free one; may be repeated")
 	f.StringArrayVar(&o.iscsiAdvertise, "iscsi-advertise", nil, "host:port under which initiators reach a portal, where that is not what it listens on; may be repeated")
 	f.BoolVar(&o.iscsiNoCHAP, "iscsi-no-chap", false, "let initiators in by their name alone, which they can make up: for closed networks")
+	f.StringArrayVar(&o.nbdListen, "nbd-listen", nil, "address to export volumes over NBD on, with TLS, as 127.0.0.1:10809; port 0 is any free one; may be repeated")
 	f.StringVar(&o.sambaListen, "samba-listen", "", "address to export volumes over SMB on, as 127.0.0.1:445, with an smbd of our own; needs root and Samba's programs")
 	f.BoolVar(&o.sambaGuests, "samba-guests", false, "let everybody read ISO volumes that are exported over SMB and not private, without a password")
 	f.StringVar(&o.config, configFlag, "", "file with settings, YAML")
@@ -73,6 +79,12 @@ environment, and that over the file.`,
 	f.StringArrayVar(&o.importDirs, "import-dir", nil, "directory that images may be imported from; may be repeated")
 	f.StringArrayVar(&o.fetchAllow, "fetch-allow", nil, "network that URLs may lead to though it is not public, as 10.1.0.0/16; may be repeated")
 	f.BoolVar(&o.fetchPrivate, "fetch-private", false, "let URLs lead to private and loopback addresses")
+	f.BoolVar(&o.accessControl, "access-control", false, "ask every caller of the API who it is: for a token (see elstore token), a client certificate or an access token")
+	f.StringVar(&o.tlsCert, "tls-cert", "", "file with the API's certificate and its chain, PEM; a new one is taken up while the server runs (see elstore cert)")
+	f.StringVar(&o.tlsKey, "tls-key", "", "file with the key of --tls-cert, PEM")
+	f.StringVar(&o.clientCA, "client-ca", "", "file with the authorities whose client certificates say who a caller is, PEM")
+	f.StringVar(&o.oidcIssuer, "oidc-issuer", "", "URL of an OpenID Connect authority whose access tokens say who a caller is")
+	f.StringVar(&o.oidcAudience, "oidc-audience", "", "what the access tokens of --oidc-issuer must be meant for")
 	f.BoolVar(&o.insecure, "insecure", false, "listen on other than loopback addresses without access control: whoever reaches them owns the volumes")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
@@ -105,6 +117,9 @@ func (o *options) check() error {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			return fmt.Errorf("--import-dir %s is not a directory", dir)
 		}
+	}
+	if err := o.checkAccess(); err != nil {
+		return err
 	}
 	for name, d := range map[string]time.Duration{"grace": o.grace, "rescan": o.rescan, "lock-wait": o.lockWait} {
 		if d <= 0 {

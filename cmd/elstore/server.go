@@ -18,14 +18,15 @@ import (
 	"elstore/cloudinit"
 	"elstore/export"
 	"elstore/export/iscsi"
+	"elstore/export/network"
 	"elstore/iso"
 	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
-	"elstore/volume/fault"
 	"elstore/volume/fetch"
 	"elstore/volume/file"
 	"elstore/volume/qemu"
+	"elstore/volume/rbd"
 )
 
 // sweepInterval is how often bins and idempotency keys are looked through for what is too old.
@@ -35,6 +36,7 @@ const sweepInterval = time.Minute
 type server struct {
 	log       *slog.Logger
 	state     *state
+	guards    *guards
 	listeners []net.Listener
 	debug     net.Listener // nil unless asked for
 	watch     observation
@@ -49,6 +51,8 @@ type server struct {
 	pools     *pool.Set
 	portals   []net.Listener // of iSCSI
 	target    *iscsi.Server
+	nbds      []net.Listener // of NBD with TLS
+	network   *network.Kind
 	smb       net.Listener // nil where there are no exports over SMB; smbd has its address later
 	exports   *export.Service
 
@@ -56,11 +60,12 @@ type server struct {
 
 	mu       sync.Mutex
 	backends map[string]*file.Backend // by the name of the pool
+	clusters map[string]*rbd.Store    // likewise, of pools on Ceph
 }
 
 // newServer takes the state directory and the addresses, and makes the parts. Nothing is read or changed in a pool yet.
 func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err error) {
-	s := &server{log: log, backends: map[string]*file.Backend{}}
+	s := &server{log: log, backends: map[string]*file.Backend{}, clusters: map[string]*rbd.Store{}}
 	defer func() { //nolint:contextcheck // as above all when ctx has ended
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -73,18 +78,27 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.state, err = openState(ctx, o.state); err != nil {
 		return nil, err
 	}
+	if s.guards, err = newGuards(s.state, o, log); err != nil {
+		return nil, err
+	}
 	given, err := inherit()
 	if err != nil {
 		return nil, err
 	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
-	if s.listeners, err = given.listenAPI(ctx, o.insecure, o.listen); err != nil {
+	if s.listeners, err = given.listenAPI(ctx, o.insecure || o.accessControl, o.listen); err != nil {
+		return nil, err
+	}
+	if err = o.secure(s.listeners, log); err != nil {
 		return nil, err
 	}
 	if s.debug, err = listenDebug(ctx, o.debugListen); err != nil {
 		return nil, err
 	}
 	if s.portals, err = listenISCSI(ctx, o, given[iscsiSocket]); err != nil {
+		return nil, err
+	}
+	if s.nbds, err = listenNBD(ctx, o); err != nil {
 		return nil, err
 	}
 	if s.smb, err = listenSamba(ctx, o); err != nil {
@@ -106,7 +120,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	}
 	s.pools, err = pool.New(pool.Config{
 		Root: o.root, Log: log, ServerID: s.state.serverID, Rescan: o.rescan,
-		Attach: s.attach, Detach: s.detach, Changed: s.changed,
+		Attach: s.attach, Detach: s.detach, Changed: s.changed, Check: s.check,
 		Notify: func(name string) { s.events.Publish(volume.Event{Type: volume.EventPool, Pool: name}) },
 	})
 	if err != nil {
@@ -120,7 +134,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if err != nil {
 		return nil, err
 	}
-	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
+	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}, Schema: cloudinit.FindSchema()})
 	if err := s.newExports(o); err != nil {
 		return nil, err
 	}
@@ -132,6 +146,9 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 func (s *server) run(ctx context.Context, o options) error {
 	addresses, portals := addressesOf(s.listeners), addressesOf(s.portals)
 	ready := map[string]any{"api": addresses, "iscsi": portals, "pid": os.Getpid()}
+	if len(s.nbds) > 0 {
+		ready["nbd"] = addressesOf(s.nbds)
+	}
 	if s.smb != nil {
 		ready["samba"] = s.smb.Addr().String()
 	}
@@ -156,10 +173,12 @@ func (s *server) run(ctx context.Context, o options) error {
 		return err
 	}
 	handler := api.New(api.Config{
-		Log: s.log, Top: s.watch.metrics.Routes(), Observers: s.watch.requests(),
+		Log: s.log, Access: s.guards.control, Audit: s.guards.audit,
+		Top: s.watch.metrics.Routes(), Observers: s.watch.requests(),
 		Routes: v1.New(v1.Config{
 			Volumes: s.volumes, Pools: s.pools, Jobs: s.jobs, Events: s.events, Keys: s.keys, Exports: s.exports, Version: version,
 			ISO: iso.NewService(s.volumes), Seeds: s.seeds, Migrations: s.migrations,
+			Tokens: s.guards.tokens, Audit: s.guards.audit,
 		}).Routes(),
 	})
 	web := api.NewServer(handler, s.log) //nolint:contextcheck // requests end with Shutdown, not with ctx
@@ -173,9 +192,12 @@ func (s *server) run(ctx context.Context, o options) error {
 	wg.Go(func() { s.sweepKeys(work) })
 	wg.Go(func() { s.exports.Run(work) })
 	wg.Go(func() { s.migrations.Run(work) })
-	failed := make(chan error, len(s.listeners)+len(s.portals))
+	failed := make(chan error, len(s.listeners)+len(s.portals)+len(s.nbds))
 	for _, l := range s.portals {
 		wg.Go(func() { failed <- s.target.Serve(l) }) //nolint:contextcheck // sessions end with Shutdown, not with ctx
+	}
+	for _, l := range s.nbds {
+		wg.Go(func() { failed <- s.network.Listen(l) })
 	}
 	for _, l := range s.listeners {
 		wg.Go(func() { failed <- web.Serve(l) })
@@ -189,7 +211,7 @@ func (s *server) run(ctx context.Context, o options) error {
 	if err := writeReady(o.readyFile, ready); err != nil {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
-	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("nbd", ready["nbd"]), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
 	supervision, end := context.WithCancel(ctx)
 	defer end()
 	wg.Go(func() { s.supervised(supervision, "serving "+o.root) })
@@ -248,16 +270,23 @@ func (s *server) sweepKeys(ctx context.Context) {
 // attach opens a pool's backend and takes up its volumes.
 func (s *server) attach(ctx context.Context, p *pool.Pool) (volume.Caps, error) {
 	settings := p.Settings()
-	if settings.Ceph != nil {
-		return volume.Caps{}, fault.Errorf(fault.PoolUnavailable, "this build of elstore keeps no pools on Ceph")
-	}
-	b, err := file.Open(ctx, file.Config{
-		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, Opener: s.opener, ServerID: s.state.serverID, Log: s.log,
-	})
+	images, err := s.images(ctx, p)
 	if err != nil {
 		return volume.Caps{}, err
 	}
+	b, err := file.Open(ctx, file.Config{
+		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, Opener: s.opener, ServerID: s.state.serverID, Log: s.log,
+		Images: images,
+	})
+	if err != nil {
+		s.part(p)
+		if images != nil {
+			err = errors.Join(err, images.Close())
+		}
+		return volume.Caps{}, err
+	}
 	if err := s.volumes.AddPool(ctx, p, b); err != nil {
+		s.part(p)
 		return volume.Caps{}, errors.Join(err, b.Close())
 	}
 	s.mu.Lock()
@@ -273,6 +302,7 @@ func (s *server) detach(p *pool.Pool) {
 	b := s.backends[p.Name()]
 	delete(s.backends, p.Name())
 	s.mu.Unlock()
+	s.part(p)
 	if b != nil {
 		if err := b.Close(); err != nil {
 			s.log.Warn("pool not closed in order", slog.String("pool", p.Name()), slog.Any("error", err))
@@ -322,10 +352,13 @@ func (s *server) close() error {
 			s.listeners = append(s.listeners, l)
 		}
 	}
-	for _, l := range slices.Concat(s.listeners, s.portals) {
+	for _, l := range slices.Concat(s.listeners, s.portals, s.nbds) {
 		if err := l.Close(); err != nil && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
 			errs = append(errs, err)
 		}
+	}
+	if s.guards != nil {
+		errs = append(errs, s.guards.close())
 	}
 	if s.state != nil {
 		s.state.close()

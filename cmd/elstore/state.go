@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"elstore/export/iscsi/login"
 	"elstore/volume"
 	"elstore/volume/durable"
 )
@@ -29,6 +31,7 @@ type state struct {
 const (
 	idFile       = "server-id"
 	revisionFile = "revision"
+	secretFile   = "secret"
 
 	lockWait  = 2 * time.Second
 	lockRetry = 5 * time.Millisecond
@@ -112,6 +115,22 @@ func (s *state) identity() (string, error) {
 	}
 	id := volume.NewID().String()
 	return id, durable.WriteFile(s.root, idFile, []byte(id+"\n"), 0o600)
+}
+
+// secret returns what the server proves itself by, made once.
+func (s *state) secret() (login.Secret, error) {
+	data, err := s.root.ReadFile(secretFile)
+	text := strings.TrimSpace(string(data))
+	switch {
+	case err == nil && len(text) < 52:
+		return login.Secret{}, fmt.Errorf("state directory: %s is damaged; without it a new one is made, and NBD clients need new keys", secretFile)
+	case err == nil:
+		return login.NewSecret(text), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return login.Secret{}, fmt.Errorf("state directory: %w", err)
+	}
+	text = rand.Text() + rand.Text()
+	return login.NewSecret(text), durable.WriteFile(s.root, secretFile, []byte(text+"\n"), 0o600)
 }
 
 // nextRevision returns a number above all those of earlier runs, also where the clock went back.

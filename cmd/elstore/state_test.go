@@ -34,6 +34,19 @@ func TestState(t *testing.T) {
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("what a killed process left is there: %v", err)
 	}
+	first, err := s.secret()
+	if err != nil || len(first.Reveal()) < 52 {
+		t.Errorf("a secret of %d bytes, %v", len(first.Reveal()), err)
+	}
+	if again, err := s.secret(); err != nil || !again.Equal(first) {
+		t.Errorf("the secret is another one: %v", err)
+	}
+	if err := os.Truncate(filepath.Join(dir, secretFile), 5); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.secret(); err == nil || !strings.Contains(err.Error(), secretFile) {
+		t.Errorf("a damaged secret: %v", err)
+	}
 	// A clock that went back makes no revision smaller.
 	if next, err := s.nextRevision(time.Unix(0, 0)); err != nil || next <= s.revision {
 		t.Errorf("%d after %d, %v", next, s.revision, err)

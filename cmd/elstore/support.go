@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -84,7 +85,9 @@ func supportParts(cl *client.Client, root, config string) []part {
 		{"server/orphans.json", asked(cl.Orphans)},
 		{"server/migrations.json", asked(func(ctx context.Context) (any, error) { return cl.Migrations(ctx, "") })},
 		{"server/metrics.txt", cl.Metrics},
-		{"doctor.json", asked(func(ctx context.Context) (any, error) { return diagnose(ctx, root, false) })},
+		{"doctor.json", asked(func(ctx context.Context) (any, error) {
+			return diagnose(ctx, root, filepath.Join(root, ".elstore"), false)
+		})},
 		{"elstore.yaml", reading(config)},
 	}
 	for _, file := range []string{"/etc/os-release", "/proc/version", "/proc/cpuinfo", "/proc/meminfo", "/proc/mounts", "/proc/loadavg", "/proc/pressure/io"} {

@@ -18,6 +18,7 @@ type conn struct {
 	// The reader's.
 	session *session      // once it is in its full feature phase
 	waited  time.Duration // when the runtime waited for it last, since life started
+	peek    *pdu.Peek
 
 	mu     sync.Mutex
 	reason error         // why it was killed
@@ -63,6 +64,7 @@ func (c *conn) run() {
 	defer c.server.forget(c)
 	_ = c.net.SetDeadline(time.Now().Add(c.server.cfg.LoginTimeout))
 	reader, writer := pdu.NewReader(c.life.watch(pdu.Lazy(c.net, c))), pdu.NewWriter(c.net)
+	c.peek = pdu.NewPeek(c.net)
 	defer reader.Close()
 	defer writer.Discard()
 	s, err := c.login(reader, writer)

@@ -5,13 +5,17 @@ import (
 	"elstore/export/scsi"
 )
 
+// quickMost is how many bytes the reader reads itself at most, of what is in the page cache, while other commands are
+// there: of larger ones one thread copies the next while another sends what was copied.
+const quickMost = 128 << 10
+
 // isQuick reports whether a command may be one that needs no waiting.
 func (s *session) isQuick(t *task) bool {
 	switch {
 	case t.noUnit || t.condition != 0 || s.target.cfg.Limiter.limits():
 		return false
 	case t.plan.Kind == scsi.KindRead:
-		return t.plan.Direct && s.target.reader != nil && t.inRoom() > 0
+		return t.plan.Direct && s.target.reader != nil && t.inRoom() > 0 && t.plan.Length <= quickMost
 	case t.plan.Kind == scsi.KindWrite:
 		return !t.plan.Stable && s.target.writer != nil && s.target.writer.WritesNow(t.plan.Length)
 	}

@@ -12,14 +12,21 @@ const (
 	stallTick = 50 * time.Millisecond
 	// stallPause is how long writes go to workers after one in line took too long.
 	stallPause = 500 * time.Millisecond
+	// crowdPause is how long a command that comes alone is left to a worker after another one came before it was
+	// answered.
+	crowdPause = 100 * time.Millisecond
 )
 
-// inline is the writes that the reader runs itself, because their medium is said to be quick: when the PDUs that are
-// there have been taken in, and before their answers leave. No medium keeps such a promise always: the cache of a
-// disk may be full for seconds. Where a write takes longer than a tick, another goroutine becomes the reader, workers
-// get the writes behind it, and the goroutine that waits is no more than one of them.
+// inline is the commands that the reader runs itself, when the PDUs that are there have been taken in, and before
+// their answers leave: writes whose medium is said to be quick, and reads and writes of any medium that come alone,
+// from an initiator that waits for their answer: to wake a worker for them would double what they take. No medium
+// keeps a promise always: the cache of a disk may be full for seconds. Where one takes longer than a tick, another
+// goroutine becomes the reader, workers get the writes behind it, and the goroutine that waits is no more than one
+// of them.
 type inline struct {
-	tasks []*task // the reader's: to be run next
+	tasks []*task       // the reader's: to be run next
+	alone bool          // the one in tasks is run since it came alone; the reader's
+	crowd time.Duration // since the connection's start: nothing came alone before that; the reader's
 
 	// under session.mu
 	batch   []*task // not begun of those that are run
@@ -43,7 +50,7 @@ func (l *inline) stop() {
 	}
 }
 
-// runInline runs the writes in line. Where that took so long that another goroutine reads by now it returns a
+// runInline runs what is to be run in line. Where that took so long that another goroutine reads by now it returns a
 // channel that has that one's result in the end: the caller is not the reader any more.
 func (s *session) runInline() (relief <-chan error) {
 	l := &s.inline
@@ -52,8 +59,8 @@ func (s *session) runInline() (relief <-chan error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := l.tasks
-	l.batch, l.tasks = all, nil
+	all, alone := l.tasks, l.alone
+	l.batch, l.tasks, l.alone = all, nil, false
 	l.runs++
 	if !l.ticking {
 		l.ticking = true
@@ -66,8 +73,11 @@ func (s *session) runInline() (relief <-chan error) {
 	for len(l.batch) > 0 {
 		t := l.batch[0]
 		l.batch[0], l.batch = nil, l.batch[1:]
+		if s.stillborn(t) {
+			continue
+		}
 		s.mu.Unlock()
-		ran := s.runWrite(t)
+		ran := s.runHere(t)
 		s.mu.Lock()
 		if ran {
 			s.finishLocked(t)
@@ -79,6 +89,9 @@ func (s *session) runInline() (relief <-chan error) {
 	l.runs++
 	if l.relief == nil {
 		l.tasks = all[:0]
+		if alone && s.conn.peek.Some() { // it had to wait
+			l.crowd = time.Since(s.conn.life.started) + crowdPause
+		}
 		return nil
 	}
 	relief, l.relief = l.relief, nil
@@ -86,10 +99,18 @@ func (s *session) runInline() (relief <-chan error) {
 	return relief
 }
 
-// runWrite runs a write. False leaves it to a worker, which may wait until the attachment may change the medium.
-func (s *session) runWrite(t *task) bool {
+// comesAlone reports whether a command that is about to run is the only thing that the initiator waits for, as far as
+// the reader knows. s.mu is held.
+func (s *session) comesAlone(t *task) bool {
+	return !t.noUnit && t.condition == 0 && (t.plan.Kind == scsi.KindRead || t.plan.Kind == scsi.KindWrite) &&
+		len(s.tasks) == 1 && s.workers == 0 && !s.sending && !s.target.cfg.Limiter.limits() &&
+		!s.reader.Buffered() && time.Duration(s.conn.life.last.Load()) >= s.inline.crowd
+}
+
+// runHere runs a command. False leaves it to a worker, which may wait until the attachment may change the medium.
+func (s *session) runHere(t *task) bool {
 	gate := s.attachment.cfg.Gate
-	if gate == nil {
+	if gate == nil || !t.plan.Changes {
 		s.run(t)
 		return true
 	}
@@ -131,7 +152,11 @@ func (s *session) relieve() {
 	relief := make(chan error, 1)
 	l.relief = relief
 	s.sendLater()
-	go func() { relief <- s.read() }()
+	go func() {
+		err := s.read()
+		s.shut(err) // whoever was relieved may have to wait long until it can
+		relief <- err
+	}()
 }
 
 // dropInline is the reader's, for writes that nobody will run any more: they were aborted, or are to be with the

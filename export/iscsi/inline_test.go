@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"bytes"
+	"runtime"
 	"testing"
 
 	"elstore/export/iscsi/pdu"
@@ -141,4 +142,85 @@ func TestLogoutWithWritesInLine(t *testing.T) {
 		}
 	}
 	p.closed()
+}
+
+// TestCommandsThatComeAlone: one at a time is run by the reader, and whoever sends the next before the answer has
+// both at the medium soon.
+func TestCommandsThatComeAlone(t *testing.T) {
+	s := newStage(t)
+	s.attach(AttachmentConfig{})
+	conn, theirs := socketPair(t)
+	s.server.Take(theirs)
+	p := newPeer(t, conn).login().ready()
+	reader := make(chan bool, 1)
+	session := s.server.sessions()[0]
+	s.disk.hold(func(string, int64) {
+		session.mu.Lock()
+		defer session.mu.Unlock()
+		reader <- session.workers == 0
+	})
+	for _, c := range []command{read10(1, 1), write10(2, 1, make([]byte, blockSize))} {
+		for session.busy() { // with what the login or the last one left to do
+			runtime.Gosched()
+		}
+		if e := p.do(c); e.status != 0 {
+			t.Fatalf("it ended with %v", e)
+		}
+		if !<-reader {
+			t.Error("a worker ran it")
+		}
+	}
+	reached, open := make(chan struct{}, 2), make(chan struct{})
+	s.disk.hold(func(_ string, off int64) {
+		reached <- struct{}{}
+		if off == blockSize {
+			<-open
+		}
+	})
+	first := p.start(read10(1, 1))
+	<-reached
+	second := p.start(read10(2, 1)) // the reader is stuck, and another one has it run
+	<-reached
+	p.finish(second)
+	close(open)
+	p.finish(first)
+}
+
+// TestACrowd: where a command came while another was run alone, the next ones are the workers'.
+func TestACrowd(t *testing.T) {
+	s := newStage(t)
+	s.attach(AttachmentConfig{})
+	conn, theirs := socketPair(t)
+	s.server.Take(theirs)
+	p := newPeer(t, conn).login().ready()
+	peek := pdu.NewPeek(theirs)
+	reached, here := make(chan struct{}), make(chan int, 1)
+	session := s.server.sessions()[0]
+	relieved := func() bool {
+		session.mu.Lock()
+		defer session.mu.Unlock()
+		return session.inline.relief != nil
+	}
+	s.disk.hold(func(string, int64) {
+		s.disk.hold(func(string, int64) {
+			session.mu.Lock()
+			defer session.mu.Unlock()
+			here <- session.workers
+		})
+		close(reached)
+		for !peek.Some() && !relieved() {
+			runtime.Gosched()
+		}
+	})
+	for session.busy() {
+		runtime.Gosched()
+	}
+	first := p.start(read10(1, 1))
+	<-reached
+	second := p.start(read10(2, 1))
+	p.finish(first)
+	p.finish(second)
+	if <-here == 0 {
+		t.Error("the command that had to wait is run by the reader: there are no workers")
+	}
 }

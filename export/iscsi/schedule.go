@@ -1,6 +1,8 @@
 package iscsi
 
 import (
+	"runtime"
+
 	"elstore/export/scsi"
 )
 
@@ -88,6 +90,10 @@ func (s *session) runOrQueue(t *task) {
 	defer s.mu.Unlock()
 	if t.aborted != notAborted {
 		s.finishLocked(t)
+		return
+	}
+	if s.comesAlone(t) && s.inline.allowed(s) && s.mayRun(t) && s.reserve(t) {
+		s.inline.tasks, s.inline.alone = append(s.inline.tasks, t), true
 		return
 	}
 	t.state = queued
@@ -193,6 +199,30 @@ func (s *session) unblock() {
 	}
 }
 
+// stillborn ends a task that was not begun when the session was killed: whoever fenced an initiator waits for no more of
+// it than was at the medium, however long the reader takes to notice. s.mu is held.
+func (s *session) stillborn(t *task) bool {
+	if s.conn.why() == nil {
+		return false
+	}
+	if t.aborted == notAborted {
+		t.aborted = abortQuietly
+	}
+	s.finishLocked(t)
+	return true
+}
+
+// gather lets other workers go first whose commands have ended, or are about to begin: what they have to send then leaves
+// with one system call.
+func (s *session) gather() {
+	s.mu.Lock()
+	more := s.workers > 1 && !s.sending && s.load <= enough
+	s.mu.Unlock()
+	if more {
+		runtime.Gosched()
+	}
+}
+
 // worker runs tasks while there are any.
 func (s *session) worker() {
 	defer s.running.Done()
@@ -205,9 +235,14 @@ func (s *session) worker() {
 			return
 		}
 		t.state = held
+		if s.stillborn(t) {
+			s.mu.Unlock()
+			continue
+		}
 		s.mu.Unlock()
 		s.execute(t)
 		s.finish(t)
+		s.gather()
 		s.sender()
 	}
 }

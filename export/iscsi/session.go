@@ -134,13 +134,9 @@ func (s *session) begin() {
 	s.sender()
 }
 
-// end takes the session apart. It returns once no command of it runs, and it holds nothing any more.
-func (s *session) end(err error) {
+// shut ends all that has not begun. It may be called again, and waits for nothing.
+func (s *session) shut(err error) {
 	s.kill(err)
-	why := s.conn.why()
-	if errors.Is(why, io.EOF) || errors.Is(why, errLoggedOut) {
-		why = nil
-	}
 	s.mu.Lock()
 	s.closed = true
 	s.pings.stop()
@@ -148,6 +144,15 @@ func (s *session) end(err error) {
 	s.eased.Broadcast()
 	s.mu.Unlock()
 	s.abort(newWaiter(), func(*task) bool { return true }, abortQuietly)
+}
+
+// end takes the session apart. It returns once no command of it runs, and it holds nothing any more.
+func (s *session) end(err error) {
+	s.shut(err)
+	why := s.conn.why()
+	if errors.Is(why, io.EOF) || errors.Is(why, errLoggedOut) {
+		why = nil
+	}
 	s.running.Wait()
 	s.mu.Lock()
 	for i := range s.queue {

@@ -177,8 +177,8 @@ func TestFencing(t *testing.T) {
 		t.Fatal(err)
 	}
 	landed := s.disk.landed()
-	if landed > defaultWorkers {
-		t.Errorf("%d writes landed, and %d were at the device", landed, defaultWorkers)
+	if most := defaultWorkers + 1; landed > most { // the reader ran one itself
+		t.Errorf("%d writes landed, and %d were at the device", landed, most)
 	}
 	if again := s.disk.landed(); again != landed {
 		t.Error("a write landed after the fence had returned")

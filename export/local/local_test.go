@@ -21,13 +21,18 @@ import (
 	"elstore/volume/fault"
 )
 
-var alice = func() volume.Client {
-	c, err := volume.ParseClient("ffffffffffffffffffffffffffffffff")
+var (
+	alice = client("ffffffffffffffffffffffffffffffff")
+	bob   = client("00000000000000000000000000000b0b")
+)
+
+func client(s string) volume.Client {
+	c, err := volume.ParseClient(s)
 	if err != nil {
 		panic(err)
 	}
 	return c
-}()
+}
 
 // server is a server's local exports.
 type server struct {
@@ -98,14 +103,14 @@ func (s *server) export(q export.Request) *export.Answer {
 	return a
 }
 
-// client is connected to a socket.
-type client struct {
+// machine is connected to a socket.
+type machine struct {
 	t    *testing.T
 	conn net.Conn
 }
 
 // dial connects, or returns nil where it is not let in.
-func dial(t *testing.T, socket string) *client {
+func dial(t *testing.T, socket string) *machine {
 	t.Helper()
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
@@ -124,7 +129,7 @@ func dial(t *testing.T, socket string) *client {
 	if _, err := conn.Write(hello); err != nil {
 		t.Fatal(err)
 	}
-	c := &client{t, conn}
+	c := &machine{t, conn}
 	if _, err := io.ReadFull(conn, make([]byte, 10)); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +137,7 @@ func dial(t *testing.T, socket string) *client {
 }
 
 // send sends a request: command 0 is a read, 1 a write.
-func (c *client) send(command uint16, offset uint64, length uint32, data []byte) {
+func (c *machine) send(command uint16, offset uint64, length uint32, data []byte) {
 	c.t.Helper()
 	b := binary.BigEndian.AppendUint32(nil, 0x25609513)
 	b = binary.BigEndian.AppendUint16(b, 0)
@@ -146,7 +151,7 @@ func (c *client) send(command uint16, offset uint64, length uint32, data []byte)
 }
 
 // errno returns the error number of the next reply.
-func (c *client) errno() uint32 {
+func (c *machine) errno() uint32 {
 	c.t.Helper()
 	reply := make([]byte, 16)
 	if _, err := io.ReadFull(c.conn, reply); err != nil {
@@ -155,7 +160,7 @@ func (c *client) errno() uint32 {
 	return binary.BigEndian.Uint32(reply[4:])
 }
 
-func (c *client) gone() bool {
+func (c *machine) gone() bool {
 	_, err := io.ReadFull(c.conn, make([]byte, 1))
 	return err != nil
 }
@@ -274,7 +279,7 @@ func TestRestart(t *testing.T) {
 	if dial(t, a.Access.Socket) != nil {
 		t.Error("it lets in after its end")
 	}
-	stale := filepath.Join(s.dir, "stale"+socketSuffix)
+	stale := filepath.Join(s.dir, "stale.nbd")
 	if err := os.WriteFile(stale, nil, 0o600); err != nil { // as a process leaves it that was killed
 		t.Fatal(err)
 	}
@@ -288,13 +293,139 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func TestComplete(t *testing.T) {
-	kind, err := New(Config{Dir: filepath.Join(t.TempDir(), "s")})
+// Whoever has the image open by its path can't be shut out, and so the export ends when that is closed, and not before.
+func TestPath(t *testing.T) {
+	s := newServer(t)
+	id := s.create(func(m *volume.Meta) { m.Shareable = true })
+	a := s.export(export.Request{Volume: id, Path: true})
+	want := filepath.Join(s.root, "pool", "vid."+id.String()+".elimg", "data.img")
+	if a.Access.Path != want || a.Access.Socket != "" || !strings.Contains(string(a.Access.Blockdev), want) || !strings.Contains(a.Access.Libvirt.Disk, want) {
+		t.Errorf("%+v", a.Access)
+	}
+	if again := s.export(export.Request{Volume: id}); again.Access.Path != want || again.Record.ID != a.Record.ID {
+		t.Errorf("asked again it answers %+v", again.Access)
+	}
+	refused := func(what string, want fault.Code, err error) {
+		t.Helper()
+		if !fault.Is(err, want) {
+			t.Errorf("%s: %v, want %s", what, err, want)
+		}
+	}
+	_, err := s.Export(t.Context(), export.Request{Volume: id, Client: bob})
+	refused("another client", fault.VolumeAlreadyExported, err)
+	refused("growing", fault.VolumeInUse, s.Volumes.Resize(t.Context(), id, nil, volume.ResizeRequest{Size: 2 << 20}))
+	refused("migration", fault.BadRequest, s.Admit(t.Context(), export.Passing{Volume: id, Migration: "m", Source: a.Record.ID, Destination: volume.NewID(), Client: alice}))
+	machine, err := os.OpenFile(want, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	deep := &Kind{cfg: Config{Dir: "/" + strings.Repeat("d", maxPath)}}
-	shallow := &Kind{cfg: Config{Dir: "/run/s"}}
+	defer machine.Close()
+	if list := s.List(t.Context(), export.Query{}); len(list) != 1 || len(list[0].Sessions) != 1 {
+		t.Errorf("%+v", list)
+	}
+	refused("unexport of what is open", fault.ExportBusy, s.Unexport(t.Context(), id, alice, "", false))
+	// A server comes and goes, and the machine with the image does not notice.
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.Restore(t.Context())
+	if again := s.export(export.Request{Volume: id}); again.Access.Path != want || again.Record.ID != a.Record.ID {
+		t.Errorf("after a restart it answers %+v", again.Access)
+	}
+	refused("unexport after a restart", fault.ExportBusy, s.Unexport(t.Context(), id, alice, "", false))
+	// Another server does not take what that one's client has open.
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mine := s.id
+	s.id = volume.NewID().String()
+	s.start()
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(filepath.Join(filepath.Dir(want), export.Name(alice, id)+".exported"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Export(t.Context(), export.Request{Volume: id, Client: bob})
+	refused("another server's export", fault.ExportBusy, err)
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.id = mine
+	s.start()
+	s.Restore(t.Context())
+	machine.Close()
+	if err := s.Unexport(t.Context(), id, alice, "", false); err != nil {
+		t.Fatal(err)
+	}
+	if machine, err = os.Open(want); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Export(t.Context(), export.Request{Volume: id, Client: alice, Path: true})
+	refused("the path of what is open already", fault.ExportBusy, err)
+	machine.Close()
+	s.export(export.Request{Volume: id})
+	_, err = s.Export(t.Context(), export.Request{Volume: id, Client: bob, Path: true})
+	refused("the path of what others have", fault.VolumeAlreadyExported, err)
+}
+
+// What was opened between the look and the end keeps the volume from everybody else until it is closed.
+func TestPathThatIsOpenedAtTheEnd(t *testing.T) {
+	s := newServer(t)
+	id := s.create()
+	a := s.export(export.Request{Volume: id, Path: true})
+	machine, err := os.Open(a.Access.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As unexport does after its look.
+	err = s.Change(t.Context(), id, "unexport", func(_ volume.Volume, b *export.Book) error {
+		b.Drop(func(export.Record) bool { return true })
+		return nil
+	})
+	if !fault.Is(err, fault.ExportFencing) {
+		t.Errorf("with the image open: %v", err)
+	}
+	if _, err := s.Export(t.Context(), export.Request{Volume: id, Client: bob}); err == nil {
+		t.Error("somebody else has it beside who has it open")
+	}
+	machine.Close()
+	if _, err := s.Export(t.Context(), export.Request{Volume: id, Client: bob}); err != nil {
+		t.Errorf("when it is closed: %v", err)
+	}
+}
+
+func TestPathInASharedPool(t *testing.T) {
+	s := newServer(t)
+	dir := rig.Pool(t, s.root, "many", `{"shared": true}`)
+	if err := s.Pools.Rescan(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.Volumes.Create(t.Context(), volume.NewVolume{Pool: filepath.Base(dir), Meta: volume.Meta{
+		Creator: alice, Name: "disk", Clonable: true, Alg: volume.Copy, Format: volume.Raw, Bus: volume.SATA, Size: 1 << 20,
+	}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Export(t.Context(), export.Request{Volume: v.ID, Client: alice, Path: true}); !fault.Is(err, fault.BadRequest) || !strings.Contains(err.Error(), "shared") {
+		t.Errorf("%v", err)
+	}
+	s.export(export.Request{Volume: v.ID})
+}
+
+func TestComplete(t *testing.T) {
+	short, err := os.MkdirTemp("", "nbd") //nolint:usetesting // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(short) })
+	shallow, err := New(Config{Dir: short})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep, err := New(Config{Dir: filepath.Join(t.TempDir(), strings.Repeat("d", 100))})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		kind *Kind
@@ -303,17 +434,19 @@ func TestComplete(t *testing.T) {
 	}{
 		{"plain", shallow, export.Request{}, true},
 		{"read-only, several", shallow, export.Request{ReadOnly: new(true), Multipath: new(true)}, true},
-		{"a path", shallow, export.Request{Path: true}, false},
+		{"rates", shallow, export.Request{Rates: export.Rates{ReadIOPS: new(1.0)}}, true},
+		{"a path", shallow, export.Request{Path: true}, true},
+		{"a path and rates", shallow, export.Request{Path: true, Rates: export.Rates{ReadIOPS: new(1.0)}}, false},
 		{"an initiator", shallow, export.Request{Initiator: "iqn.x"}, false},
 		{"portals", shallow, export.Request{Portals: []string{"a:1"}}, false},
-		{"rates", shallow, export.Request{Rates: export.Rates{ReadIOPS: new(1.0)}}, false},
 		{"a path that no socket can have", deep, export.Request{}, false},
+		{"the image's path instead", deep, export.Request{Path: true}, true},
 	} {
 		if err := tt.kind.Complete(nil, &tt.q, nil); (err == nil) != tt.ok || err != nil && !fault.Is(err, fault.BadRequest) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if kind.Name() != "local" || len(kind.Where()) > 0 {
+	if shallow.Name() != "local" || len(shallow.Where()) > 0 {
 		t.Error("it is another kind")
 	}
 	if _, err := New(Config{}); err == nil {

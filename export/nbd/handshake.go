@@ -22,22 +22,27 @@ const (
 
 var errAborted = errors.New("the client ended the handshake")
 
-// handshake does the server's part of it. Any name is the export's: what a connection leads to is known before.
-func handshake(rw io.ReadWriter, e *Export) error {
+// greet begins the handshake. Without zeroes the client does without those that the oldest clients expect.
+func greet(rw io.ReadWriter) (zeroes bool, err error) {
 	greeting := binary.BigEndian.AppendUint64(nil, magic)
 	greeting = binary.BigEndian.AppendUint64(greeting, optionMagic)
 	greeting = binary.BigEndian.AppendUint16(greeting, fixedNewstyle|noZeroes)
 	if _, err := rw.Write(greeting); err != nil {
-		return err
+		return false, err
 	}
 	var flags [4]byte
 	if _, err := io.ReadFull(rw, flags[:]); err != nil {
-		return err
+		return false, err
 	}
 	theirs := binary.BigEndian.Uint32(flags[:])
 	if theirs&^(fixedNewstyle|noZeroes) != 0 || theirs&fixedNewstyle == 0 {
-		return fmt.Errorf("the client's flags are %#x", theirs)
+		return false, fmt.Errorf("the client's flags are %#x", theirs)
 	}
+	return theirs&noZeroes == 0, nil
+}
+
+// haggle answers options until answer says that what follows is something else. It reads nothing beyond the last one.
+func haggle(rw io.ReadWriter, answer func(option uint32, data []byte) (begun bool, err error)) error {
 	for range maxOptions {
 		var header [16]byte
 		if _, err := io.ReadFull(rw, header[:]); err != nil {
@@ -60,7 +65,7 @@ func handshake(rw io.ReadWriter, e *Export) error {
 		if _, err := io.ReadFull(rw, data); err != nil {
 			return err
 		}
-		begun, err := answer(rw, e, option, data, theirs&noZeroes == 0)
+		begun, err := answer(option, data)
 		if begun || err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ const (
 	optExportName = 1
 	optAbort      = 2
 	optList       = 3
+	optStartTLS   = 5
 	optInfo       = 6
 	optGo         = 7
 
@@ -33,6 +34,7 @@ const (
 	repInfo    = 3
 	repUnsup   = 1<<31 + 1
 	repInvalid = 1<<31 + 3
+	repTLSReqd = 1<<31 + 5
 	repUnknown = 1<<31 + 6
 	repTooBig  = 1<<31 + 9
 

@@ -40,6 +40,9 @@ type Export struct {
 	// Count is told of each request that ended: what it was, how many bytes it moved, whether it failed, and how long it
 	// took. It may be called from many goroutines at once. Nil is not told.
 	Count func(kind Kind, bytes int, failed bool, took time.Duration)
+	// Pace is called before each request, with as many bytes as it moves, and may take its time. Its error is what the request fails
+	// with. Nil delays nothing.
+	Pace func(ctx context.Context, kind Kind, bytes int) error
 }
 
 // Kind is what a request does.
@@ -77,16 +80,26 @@ func Serve(ctx context.Context, conn net.Conn, e Export) error {
 	if err := conn.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return err
 	}
-	if err := handshake(conn, &e); err != nil {
-		if errors.Is(err, errAborted) {
-			return nil
-		}
+	zeroes, err := greet(conn)
+	if err != nil {
+		return fmt.Errorf("NBD handshake: %w", err)
+	}
+	return transmit(ctx, conn, &e, zeroes)
+}
+
+// transmit serves a connection that was greeted, until it ends.
+func transmit(ctx context.Context, conn net.Conn, e *Export, zeroes bool) error {
+	err := haggle(conn, func(option uint32, data []byte) (bool, error) { return answer(conn, e, option, data, zeroes) })
+	if errors.Is(err, errAborted) {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("NBD handshake: %w", err)
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	s := &server{ctx: ctx, conn: conn, export: &e, room: make(chan struct{}, atOnce)}
+	s := &server{ctx: ctx, conn: conn, export: e, room: make(chan struct{}, atOnce)}
 	defer s.running.Wait()
 	return s.receive()
 }
@@ -110,7 +123,11 @@ type request struct {
 	data           []byte
 }
 
-const requestSize = 28
+// Sizes of headers, in bytes.
+const (
+	requestSize = 28
+	replySize   = 16
+)
 
 // parseRequest reads a request's header.
 func parseRequest(b *[requestSize]byte) (r request, err error) {
@@ -159,7 +176,7 @@ func (s *server) receive() error {
 // answer runs a request and sends its reply.
 func (s *server) answer(r *request) {
 	began := time.Now()
-	out, kind, err := s.run(r)
+	out, kind, err := s.paced(r)
 	if s.export.Count != nil {
 		moved := 0
 		if err == nil && kind != Other {
@@ -167,21 +184,39 @@ func (s *server) answer(r *request) {
 		}
 		s.export.Count(kind, moved, err != nil, time.Since(began))
 	}
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 16), replyMagic)
-	b = binary.BigEndian.AppendUint32(b, errnoOf(err))
-	b = append(b, r.cookie[:]...)
-	buffers := net.Buffers{b}
-	if err == nil && len(out) > 0 {
-		buffers = append(buffers, out)
+	if err != nil || out == nil {
+		out = make([]byte, replySize)
 	}
+	binary.BigEndian.PutUint32(out, replyMagic)
+	binary.BigEndian.PutUint32(out[4:], errnoOf(err))
+	copy(out[8:], r.cookie[:])
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	if _, err := buffers.WriteTo(s.conn); err != nil {
+	if _, err := s.conn.Write(out); err != nil {
 		_ = s.conn.Close() // the reader finds it broken
 	}
 }
 
-// run does what a request asks for.
+// paced is run when the request's time has come.
+func (s *server) paced(r *request) (out []byte, kind Kind, err error) {
+	if s.export.Pace != nil {
+		kind, bytes := Other, 0
+		switch r.command {
+		case cmdRead:
+			kind, bytes = Read, int(r.length)
+		case cmdWrite:
+			kind, bytes = Write, int(r.length)
+		case cmdTrim, cmdWriteZeroes: // they move nothing
+			kind = Write
+		}
+		if err := s.export.Pace(s.ctx, kind, bytes); err != nil {
+			return nil, kind, err
+		}
+	}
+	return s.run(r)
+}
+
+// run does what a request asks for. What was read is returned behind room for the reply's header.
 func (s *server) run(r *request) (out []byte, kind Kind, err error) {
 	e := s.export
 	size := e.Device.Size()
@@ -191,8 +226,8 @@ func (s *server) run(r *request) (out []byte, kind Kind, err error) {
 		if !inside || r.length > maxData {
 			return nil, Read, syscall.EINVAL
 		}
-		out = make([]byte, r.length)
-		_, err = e.Device.ReadAt(out, r.offset)
+		out = make([]byte, replySize+r.length)
+		_, err = e.Device.ReadAt(out[replySize:], r.offset)
 		return out, Read, err
 	case cmdFlush:
 		return nil, Other, e.Device.Flush(s.ctx)

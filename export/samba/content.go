@@ -20,7 +20,7 @@ const sector = 512
 type content struct {
 	unit *unit
 	gate *export.Gate
-	pace pacer
+	pace export.Pacer
 
 	reads, readBytes, writes, writeBytes, others, errs atomic.Uint64
 	reading, writing                                   export.LatencyMeter
@@ -33,7 +33,7 @@ func (c *content) Size() int64 { return c.unit.device.Size() }
 
 // ReadAt implements fuse.Content.
 func (c *content) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if err := c.pace.wait(ctx, reading, len(p)); err != nil {
+	if err := c.pace.Wait(ctx, export.Reading, len(p)); err != nil {
 		return err
 	}
 	defer c.reading.Since(time.Now())
@@ -44,7 +44,7 @@ func (c *content) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 // WriteAt implements fuse.Content.
 func (c *content) WriteAt(ctx context.Context, p []byte, off int64) error {
-	if err := c.pace.wait(ctx, writing, len(p)); err != nil {
+	if err := c.pace.Wait(ctx, export.Writing, len(p)); err != nil {
 		return err
 	}
 	defer c.writing.Since(time.Now())
@@ -55,7 +55,7 @@ func (c *content) WriteAt(ctx context.Context, p []byte, off int64) error {
 
 // Zero implements fuse.Content.
 func (c *content) Zero(ctx context.Context, off, length int64) error {
-	if err := c.pace.wait(ctx, writing, 0); err != nil {
+	if err := c.pace.Wait(ctx, export.Writing, 0); err != nil {
 		return err
 	}
 	defer c.writing.Since(time.Now())

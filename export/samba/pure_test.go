@@ -7,7 +7,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"elstore/export"
 	"elstore/export/iscsi/login"
@@ -253,33 +252,5 @@ func TestComplete(t *testing.T) {
 	}
 	if _, err := New(Config{Listener: l}); err == nil {
 		t.Error("no portals")
-	}
-}
-
-func TestPacer(t *testing.T) {
-	var p pacer
-	rate := func(n float64) *float64 { return &n }
-	now := time.Unix(1000, 0)
-	if d := p.charge(now, writing, 1<<40); d != 0 {
-		t.Errorf("without a rate: %v", d)
-	}
-	p.set(export.Rates{WriteMB: rate(1), ReadIOPS: rate(2)})
-	for i, want := range []time.Duration{0, 0, time.Second, 2 * time.Second} {
-		if d := p.charge(now, writing, 1e6); d != want {
-			t.Errorf("write %d: %v, want %v", i, d, want)
-		}
-	}
-	for i, want := range []time.Duration{0, 0, 0, 500 * time.Millisecond} {
-		if d := p.charge(now, reading, 1e9); d != want {
-			t.Errorf("read %d: %v, want %v", i, d, want)
-		}
-	}
-	p.set(export.Rates{WriteMB: rate(1), ReadIOPS: rate(2)}) // the same: what was let through still counts
-	if d := p.charge(now.Add(time.Second), writing, 1e6); d != 2*time.Second {
-		t.Errorf("a second later: %v", d)
-	}
-	p.set(export.Rates{})
-	if d := p.charge(now, writing, 1e6); d != 0 {
-		t.Errorf("freed: %v", d)
 	}
 }

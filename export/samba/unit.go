@@ -27,7 +27,7 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 		return nil, err
 	}
 	a := &attached{unit: u, host: h, rec: r, content: &content{unit: u, gate: g}}
-	a.content.pace.set(rates)
+	a.content.pace.Set(rates)
 	a.sessions = &sessions{user: r.User, port: h.smbd.at.Port, watch: w, all: map[int]*session{}}
 	a.share = share{name: r.User, hash: ntHash(r.Secret.Reveal()), readonly: r.ReadOnly, guests: u.guests}
 	if a.share.uid, err = u.kind.uid(); err != nil {
@@ -86,7 +86,7 @@ func (a *attached) Access(q *export.Request) export.Access {
 func (a *attached) Renew(r export.Record, rates export.Rates) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.content.pace.set(rates)
+	a.content.pace.Set(rates)
 	if !r.Secret.Equal(a.rec.Secret) && !a.unit.kind.gone() {
 		s := a.share
 		s.hash = ntHash(r.Secret.Reveal())

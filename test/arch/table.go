@@ -21,13 +21,17 @@ export/iscsi                                                      -> export/iscs
 export                                                            -> export/iscsi/login, volume, volume/fault, volume/durable, volume/keylock
 export/lun                                                        -> export, export/iscsi, export/iscsi/login, export/iscsi/pdu, export/scsi, volume, volume/fault
 export/nbd, export/samba/fuse                                     ->
-export/local                                                      -> export, export/nbd, volume, volume/fault
+export/nbd/session                                                -> export, export/nbd, volume, volume/fault
+export/local                                                      -> export, export/nbd/session, volume, volume/fault
+export/network                                                    -> export, export/nbd, export/nbd/session, export/iscsi/login, volume, volume/fault
 export/samba                                                      -> export, export/samba/fuse, export/iscsi/login, volume, volume/fault
 iso                                                               -> volume, volume/fault, volume/durable
 cloudinit                                                         -> iso, volume, volume/fault, volume/durable
 livemigration                                                     -> volume, export, volume/fault, volume/durable
-api                                                               -> api/rest
-api/*                                                             -> api/rest, volume/fault, volume, pool, export, iso, cloudinit, livemigration
+api/access                                                        -> volume, volume/fault, volume/durable
+api/audit                                                         -> volume/fault
+api                                                               -> api/rest, api/access, api/audit, volume/fault
+api/*                                                             -> api/rest, api/access, api/audit, volume/fault, volume, pool, export, iso, cloudinit, livemigration
 cmd/**, test/**                                                   -> **
 `
 

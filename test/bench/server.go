@@ -22,9 +22,10 @@ type server struct {
 	ready time.Duration // from the start of the process to its ready file
 }
 
-func startServer(ctx context.Context, env environment, root string) (*server, error) {
+func startServer(ctx context.Context, env environment, root string, more ...string) (*server, error) {
 	file := filepath.Join(env.dir, "ready-"+strconv.FormatInt(time.Now().UnixNano(), 36))
-	cmd := exec.Command(env.bin, "serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0", "--ready-file", file, "--log-level", "warn")
+	args := []string{"serve", "--root", root, "--listen", "127.0.0.1:0", "--iscsi-listen", "127.0.0.1:0", "--ready-file", file, "--log-level", "warn"}
+	cmd := exec.Command(env.bin, append(args, more...)...)
 	cmd.Stderr = os.Stderr
 	began := time.Now()
 	if err := cmd.Start(); err != nil {

@@ -26,6 +26,11 @@ type attachment struct {
 	Object   json.RawMessage `json:"object"`
 	Blockdev json.RawMessage `json:"blockdev"`
 	ISCSIAdm []string        `json:"iscsiadm"`
+	Socket   string          `json:"socket"`
+	Keys     []string        `json:"keys"`
+	TLS      struct {
+		Dir string `json:"dir"`
+	} `json:"tls"`
 }
 
 func exported(t *testing.T, s *rig.Server, id string) (a attachment) {
@@ -216,13 +221,43 @@ func TestLocalMachineKeepsItsVolume(t *testing.T) {
 			if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", a.URI); err == nil {
 				t.Errorf("it lets in still: %s", out)
 			}
-			for key, value := range map[string]any{"path": true, "initiator": "iqn.x", "portals": []string{"a:1"}, "read_iops": 1} {
+			for key, value := range map[string]any{"initiator": "iqn.x", "portals": []string{"a:1"}} {
 				post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice, "type": "local", key: value}, 400)
 			}
 			post(t, s, "/export", local, 200)
 			if err := s.Stop(); err != nil {
 				t.Errorf("%v\n%s", err, s.Log())
 			}
+		})
+	}
+}
+
+// A machine opens the image itself, and while it does the export does not end.
+func TestMachineOpensTheImage(t *testing.T) {
+	need.Program(t, "qemu-img", "qemu-io", "qemu-storage-daemon")
+	for _, format := range []string{"raw", "qcow2"} {
+		t.Run(format, func(t *testing.T) {
+			root := t.TempDir()
+			rig.Pool(t, root, "pool", `{}`)
+			s := rig.Start(t, root)
+			id := vid(t, post(t, s, "/create", map[string]any{"creatorID": alice, "name": "disk", "size": 0.02, "format": format}, 200))
+			var a attachment
+			post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice, "type": "local", "path": true}, 200).Into(t, &a)
+			m := attach(t, a)
+			m.must("write -P 1 0 1M", "flush", "read -P 1 0 1M")
+			end := map[string]any{"volume_id": id, "client_uid": alice}
+			post(t, s, "/unexport", end, 409)
+			post(t, s, "/update/resize", map[string]any{"vid": id, "creatorID": alice, "size": 0.03}, 409)
+			post(t, s, "/destroy", map[string]any{"volume_id": id}, 409)
+			s.Kill()
+			s = rig.Start(t, root)
+			post(t, s, "/unexport", end, 409)
+			m.must("write -P 2 2M 64k", "flush")
+			m.off()
+			post(t, s, "/unexport", end, 200)
+			// What it wrote is the volume's content.
+			post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice, "type": "local"}, 200).Into(t, &a)
+			attach(t, a).must("read -P 1 0 1M", "read -P 2 2M 64k")
 		})
 	}
 }

@@ -16,7 +16,9 @@ import (
 
 // image is what a guest is booted from.
 type image struct {
-	kernel, initrd, disk string // paths
+	kernel, initrd string // paths, for QEMU
+	bzImage        string // the same kernel, for a loader
+	disk           string
 
 	use *os.File // a shared lock of the directory, so that nobody sweeps it away
 }
@@ -31,8 +33,22 @@ var imageOnce = sync.OnceValues(func() (image, error) {
 	if err != nil {
 		return image{}, err
 	}
-	return cached(dir, debs)
+	r := recipe{
+		kind: "image", of: append(slices.Clone(debs), bootSector), text: fmt.Sprintln(modules, programs, kernelArguments, string(initScript)),
+		make: func(temp, to string) error { return makeImage(filepath.Join(temp, "root"), debs, to) },
+	}
+	place, use, err := r.cached(dir)
+	in := func(name string) string { return filepath.Join(place, name) }
+	return image{kernel: in("kernel"), initrd: in("initrd"), bzImage: in("bzImage"), disk: in("disk"), use: use}, err
 })
+
+// recipe says how an image is made.
+type recipe struct {
+	kind string                      // begins the names of the directories that hold such images
+	of   []string                    // the files that it is made of
+	text string                      // what else it depends on, but for this package's code, which has its version in keyOf
+	make func(temp, to string) error // makes it in the directory to; temp is for what comes between. Both are empty
+}
 
 // cacheDir is where packages and images are kept between tests, as setup knows it.
 func cacheDir() (string, error) {
@@ -40,29 +56,28 @@ func cacheDir() (string, error) {
 	return filepath.Join(cache, "elstore", "guest"), err
 }
 
-// cached returns the image of packages that is in a directory, and makes it there first if it isn't.
-func cached(dir string, debs []string) (image, error) {
-	key, err := keyOf(append(slices.Clone(debs), bootSector))
+// cached returns the directory below dir that holds the image, making it first if it isn't there, and the lock that keeps it.
+func (r *recipe) cached(dir string) (place string, use *os.File, err error) {
+	key, err := keyOf(r.text, r.of)
 	if err != nil {
-		return image{}, err
+		return "", nil, err
 	}
-	lock, err := lockFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, unix.LOCK_EX)
+	lock, err := lockFile(filepath.Join(dir, "lock-"+r.kind), os.O_CREATE|os.O_RDWR, unix.LOCK_EX)
 	if err != nil {
-		return image{}, err
+		return "", nil, err
 	}
 	defer lock.Close() // which unlocks it
-	place := filepath.Join(dir, "image-"+key)
+	place = filepath.Join(dir, r.kind+"-"+key)
 	if _, err := os.Stat(place); err != nil {
-		if err := sweep(dir); err != nil {
-			return image{}, err
+		if err := sweep(dir, r.kind); err != nil {
+			return "", nil, err
 		}
-		if err := makeIn(dir, place, debs); err != nil {
-			return image{}, fmt.Errorf("make the guest's image: %w", err)
+		if err := r.makeIn(dir, place); err != nil {
+			return "", nil, fmt.Errorf("make the guest's %s: %w", r.kind, err)
 		}
 	}
-	use, err := lockFile(place, os.O_RDONLY, unix.LOCK_SH)
-	in := func(name string) string { return filepath.Join(place, name) }
-	return image{kernel: in("kernel"), initrd: in("initrd"), disk: in("disk"), use: use}, err
+	use, err = lockFile(place, os.O_RDONLY, unix.LOCK_SH)
+	return place, use, err
 }
 
 // lockFile opens a file and locks it for as long as it is open.
@@ -79,57 +94,52 @@ func lockFile(path string, flags, how int) (*os.File, error) {
 }
 
 // makeIn makes an image beside its place and moves it there.
-func makeIn(dir, place string, debs []string) error {
-	temp, err := os.MkdirTemp(dir, "making-")
+func (r *recipe) makeIn(dir, place string) error {
+	temp, err := os.MkdirTemp(dir, r.kind+"-making-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	half := filepath.Join(temp, "image")
-	if err := os.Mkdir(half, 0o755); err != nil {
-		return err
+	half, between := filepath.Join(temp, "image"), filepath.Join(temp, "between")
+	for _, sub := range []string{half, between} {
+		if err := os.Mkdir(sub, 0o755); err != nil {
+			return err
+		}
 	}
-	if err := makeImage(filepath.Join(temp, "root"), debs, half); err != nil {
+	if err := r.make(between, half); err != nil {
 		return err
 	}
 	return os.Rename(half, place)
 }
 
-// sweep removes images of other packages that nobody uses, and those that were never made whole. The caller has the
-// directory's lock.
-func sweep(dir string) error {
-	images, err := filepath.Glob(filepath.Join(dir, "image-*"))
-	if err != nil {
-		return err
-	}
-	unused, err := filepath.Glob(filepath.Join(dir, "making-*"))
+// sweep removes images of a kind that nobody uses, and those that were never made whole. The caller has the kind's lock.
+func sweep(dir, kind string) error {
+	images, err := filepath.Glob(filepath.Join(dir, kind+"-*"))
 	if err != nil {
 		return err
 	}
 	for _, place := range images {
 		f, err := lockFile(place, os.O_RDONLY, unix.LOCK_EX|unix.LOCK_NB)
 		switch {
-		case err == nil:
-			f.Close()
-			unused = append(unused, place)
-		case !errors.Is(err, unix.EWOULDBLOCK):
+		case errors.Is(err, unix.EWOULDBLOCK):
+			continue
+		case err != nil:
 			return err
 		}
-	}
-	for _, place := range unused {
-		if err := os.RemoveAll(place); err != nil {
+		err = os.RemoveAll(place)
+		f.Close()
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// keyOf is a sum over all that an image is made from but this package's code, which has its version in it.
-func keyOf(files []string) (string, error) {
-	const version = 3 // of the code: count it up where the same input makes another image
+// keyOf is a sum over all that an image is made of but this package's code, which has its version in it.
+func keyOf(text string, files []string) (string, error) {
+	const version = 4 // of the code: count it up where the same input makes another image
 	sum := sha256.New()
-	fmt.Fprintln(sum, version, modules, programs, kernelArguments, len(initScript))
-	sum.Write(initScript)
+	fmt.Fprintln(sum, version, len(text), text)
 	for _, file := range files {
 		f, err := os.Open(file)
 		if err != nil {

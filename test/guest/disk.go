@@ -40,32 +40,39 @@ func Disk(t testing.TB) string {
 	return img.disk
 }
 
-// makeDisk makes the disk at path.
-func makeDisk(path, kernel, initrd string) error {
+// disk is what a disk that a PC boots from is made of.
+type disk struct {
+	kernel, initrd string // paths of a bzImage and an initial file system
+	arguments      string // the kernel's
+	size           int64  // bytes
+}
+
+// makeDisk makes the disk at path. Its second partition is empty.
+func makeDisk(path string, d disk) error {
 	code, err := os.ReadFile(bootSector)
 	if err != nil {
 		return err
 	}
-	record, err := masterBootRecord(code)
+	record, err := masterBootRecord(code, d.size)
 	if err != nil {
 		return fmt.Errorf("%s: %w", bootSector, err)
 	}
 	if err := os.WriteFile(path, record, 0o644); err != nil {
 		return err
 	}
-	if err := os.Truncate(path, DiskSize); err != nil {
+	if err := os.Truncate(path, d.size); err != nil {
 		return err
 	}
 	config := filepath.Join(filepath.Dir(path), "syslinux.cfg")
-	text := "DEFAULT linux\nLABEL linux\n\tKERNEL linux\n\tINITRD initrd\n\tAPPEND " + kernelArguments + "\n"
+	text := "DEFAULT linux\nLABEL linux\n\tKERNEL linux\n\tINITRD initrd\n\tAPPEND " + d.arguments + "\n"
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err
 	}
 	system := fmt.Sprintf("%s@@%d", path, bootStart*sectorSize)
 	for _, command := range [][]string{
 		{"mformat", "-i", system, "-T", fmt.Sprint(bootSectors), "-h", "64", "-s", "32", "-H", fmt.Sprint(bootStart), "::"},
-		{"mcopy", "-i", system, kernel, "::linux"},
-		{"mcopy", "-i", system, initrd, "::initrd"},
+		{"mcopy", "-i", system, d.kernel, "::linux"},
+		{"mcopy", "-i", system, d.initrd, "::initrd"},
 		{"mcopy", "-i", system, config, "::syslinux.cfg"},
 		{"syslinux", "--install", "--offset", fmt.Sprint(bootStart * sectorSize), path},
 	} {
@@ -76,8 +83,9 @@ func makeDisk(path, kernel, initrd string) error {
 	return os.Remove(config)
 }
 
-// masterBootRecord is the first sector: code, the table of four partitions and the signature. UEFI section 5.2.1.
-func masterBootRecord(code []byte) ([]byte, error) {
+// masterBootRecord is the first sector of a disk of size bytes: code, the table of four partitions and the signature. UEFI
+// section 5.2.1.
+func masterBootRecord(code []byte, size int64) ([]byte, error) {
 	const table, signature = 446, 510
 	if len(code) == 0 || len(code) > 440 {
 		return nil, fmt.Errorf("%d bytes are no code of a boot record, which has 1 to 440", len(code))
@@ -94,7 +102,7 @@ func masterBootRecord(code []byte) ([]byte, error) {
 		binary.LittleEndian.PutUint32(entry[12:], sectors)
 	}
 	partition(0, 0x80, typeFAT16LBA, bootStart, bootSectors)
-	partition(1, 0, typeLinux, dataStart, DiskSize/sectorSize-dataStart)
+	partition(1, 0, typeLinux, dataStart, uint32(size/sectorSize-dataStart))
 	copy(record[signature:], "\x55\xaa")
 	return record, nil
 }

@@ -8,7 +8,7 @@ import (
 
 func TestMasterBootRecord(t *testing.T) {
 	code := bytes.Repeat([]byte{0x90}, 440)
-	got, err := masterBootRecord(code)
+	got, err := masterBootRecord(code, DiskSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func TestMasterBootRecord(t *testing.T) {
 		t.Errorf("% x\nwant\n% x", got, want)
 	}
 	for _, size := range []int{0, 441, 512} {
-		if _, err := masterBootRecord(make([]byte, size)); err == nil {
+		if _, err := masterBootRecord(make([]byte, size), DiskSize); err == nil {
 			t.Errorf("%d bytes are code", size)
 		}
 	}

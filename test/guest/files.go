@@ -159,15 +159,18 @@ func one(pattern string) (string, error) {
 	return files[0], nil
 }
 
-// run runs a program that ends soon.
+// deadline is for a program on a busy machine.
+const deadline = 20 * time.Minute
+
+// run runs a program.
 func run(program string, args ...string) error {
 	_, err := output(program, args...)
 	return err
 }
 
-// output runs a program that ends soon, and returns what it wrote.
+// output runs a program, and returns what it wrote.
 func output(program string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)

@@ -14,7 +14,7 @@ var packages = []string{"busybox-static", "open-iscsi", "e2fsprogs", "sg3-utils"
 
 // modules of the kernel that the guest loads.
 var modules = []string{
-	"virtio_pci", "virtio_net", "virtio_console", "crc32c_generic", "virtio_blk", "iscsi_tcp", "sd_mod", "sg", "ext4",
+	"virtio_pci", "virtio_net", "virtio_console", "crc32c_generic", "virtio_blk", "virtio_scsi", "iscsi_tcp", "sd_mod", "sr_mod", "sg", "ext4", "isofs",
 }
 
 // programs beside busybox. Of two with the same name its shell takes busybox's own.
@@ -54,7 +54,13 @@ func makeImage(root string, debs []string, dir string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return makeDisk(filepath.Join(dir, "disk"), kernel, f.Name())
+	bzImage := filepath.Join(dir, "bzImage")
+	if err := run("cp", "--", kernel, bzImage); err != nil {
+		return err
+	}
+	return makeDisk(filepath.Join(dir, "disk"), disk{
+		kernel: bzImage, initrd: f.Name(), arguments: kernelArguments, size: DiskSize,
+	})
 }
 
 // pack writes the initial file system.

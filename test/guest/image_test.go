@@ -111,7 +111,9 @@ func TestSetupDownloadsThePackages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "\nguest='" + strings.Join(packages, " ") + "'\n"; !strings.Contains(string(setup), want) {
-		t.Errorf("no %q in .ci/setup", want)
+	for _, want := range []string{"\nguest='" + strings.Join(packages, " ") + "'\n", "\ncloud='" + strings.Join(cloudPackages, " ") + "'\n"} {
+		if !strings.Contains(string(setup), want) {
+			t.Errorf("no %q in .ci/setup", want)
+		}
 	}
 }

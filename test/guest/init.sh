@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The guest's first and only process of its own: it loads the modules, brings up the network, and then runs the
-# commands that come through the virtio ports. The ports' protocol is told in port.go.
+# The guest's first and, unless it boots further from a disk, only process of its own: it loads the modules, brings up
+# the network, and then runs the commands that come through the virtio ports. The ports' protocol is told in port.go.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -11,6 +11,16 @@ mkdir -p /run/lock/iscsi /run/job
 while read -r module; do insmod "$module"; done </etc/modules
 
 argument() { tr ' ' '\n' </proc/cmdline | sed -n "s/^guest.$1=//p"; }
+
+# With a root file system of its own the machine goes on from there.
+root=$(argument root)
+if [ -n "$root" ]; then
+	until [ -b "$root" ]; do sleep 0.05; done
+	mount -t ext4 "$root" /mnt
+	umount /proc /sys /dev /run /tmp
+	exec switch_root /mnt /sbin/init
+fi
+
 echo "InitiatorName=$(argument initiator)" >/etc/iscsi/initiatorname.iscsi
 
 # What is asked of 127.0.0.1 goes to the host's loopback, so that a portal has the same address here and there.

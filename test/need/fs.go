@@ -48,6 +48,23 @@ func FS(t testing.TB, kind string) string {
 	return mountpoint
 }
 
+// Tmpfs makes an empty file system in memory, of so many bytes, and returns the directory it is mounted on until the test ends. It
+// needs Root. For a disk that is soon full.
+func Tmpfs(t testing.TB, size int64) string {
+	t.Helper()
+	Root(t)
+	Program(t, "mount", "umount")
+	mountpoint := filepath.Join(t.TempDir(), "tmpfs")
+	if err := os.Mkdir(mountpoint, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "tmpfs", mountpoint); err != nil {
+		lacking(t, fmt.Sprintf("a machine that can mount tmpfs: %v", err))
+	}
+	t.Cleanup(func() { unmount(t, mountpoint) })
+	return mountpoint
+}
+
 // PowerCut mounts a copy of the device under a file system that FS made, xfs or ext4, as it is at this moment,
 // and returns the copy's directory: what a power cut would leave, after the journal's replay. What was written
 // and not synced is in memory alone, and so not in it. Nobody may write to the file system meanwhile.

@@ -28,6 +28,7 @@ type process struct {
 type readiness struct {
 	API    []string `json:"api"`
 	ISCSI  []string `json:"iscsi"`
+	NBD    []string `json:"nbd"`
 	Samba  string   `json:"samba"`
 	Target string   `json:"target"`
 }

@@ -65,9 +65,10 @@ func Pool(t testing.TB, root, name, settings string) string {
 // Server is a running elstore.
 type Server struct {
 	*process
-	URL    string // of the API, without a version: http://127.0.0.1:port
-	Portal string // of iSCSI, host:port
-	Samba  string // host:port, or "" where there are no exports over SMB
+	URL    string   // of the API, without a version: http://127.0.0.1:port
+	Portal string   // of iSCSI, host:port
+	NBD    []string // host:port of NBD with TLS, where there are such
+	Samba  string   // host:port, or "" where there are no exports over SMB
 }
 
 // Start starts a server on root, on ports of its own unless args say which, and waits until it is ready. It is ended with the test.
@@ -95,7 +96,7 @@ func (s *Server) Ready() error {
 	if err != nil {
 		return err
 	}
-	s.URL, s.Portal, s.Samba = "http://"+ready.API[0], ready.ISCSI[0], ready.Samba
+	s.URL, s.Portal, s.NBD, s.Samba = "http://"+ready.API[0], ready.ISCSI[0], ready.NBD, ready.Samba
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -242,18 +243,18 @@ func (b *Backend) hasBase(name string) bool {
 	return true
 }
 
-// Base names the base image with that SHA-256.
-func (b *Backend) Base(sum []byte) (volume.Image, bool) {
-	for format, ext := range map[string]string{string(qemu.Raw): ".img", string(qemu.QCOW2): ".qcow2"} {
-		name := hex.EncodeToString(sum) + ext
+// Base names the base image with that SHA-256, or that was made of an image with that checksum.
+func (b *Backend) Base(sum volume.Checksum) (volume.Image, bool) {
+	d, err := b.pool.sub(baseName)
+	if err != nil {
+		return volume.Image{}, false
+	}
+	defer d.close()
+	for _, name := range b.candidates(d, sum) {
 		if !b.hasBase(name) {
 			continue
 		}
-		d, err := b.pool.sub(baseName)
-		if err != nil {
-			return volume.Image{}, false
-		}
-		defer d.close()
+		format, _ := parseBaseName(name)
 		img := volume.Image{Path: filepath.Join(d.path, name), Format: format, Pool: b, Size: b.bases.sizeOf(name)}
 		img.OnDisk = img.Size
 		if format == string(qemu.QCOW2) {
@@ -264,6 +265,48 @@ func (b *Backend) Base(sum []byte) (volume.Image, bool) {
 		return img, true
 	}
 	return volume.Image{}, false
+}
+
+// candidates returns the names of base images that have a checksum or say that they were made of an image that had it. They need
+// not be there.
+func (b *Backend) candidates(d *dir, sum volume.Checksum) (names []string) {
+	if sum.Algorithm == "sha256" {
+		digits := hex.EncodeToString(sum.Sum)
+		names = append(names, digits+".img", digits+".qcow2")
+	}
+	all, err := d.names()
+	if err != nil {
+		return names
+	}
+	for _, name := range all {
+		if _, ok := parseBaseName(name); ok && madeOf(d, name, sum) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// sourceAttribute begins the name of the extended attribute of a base image that has a checksum of what it was made of; the
+// algorithm follows. It goes with the file. Where the file system has no such attributes the image is not found by it.
+const sourceAttribute = "user.elstore.source."
+
+// noteSource notes what a base image in the making is made of.
+func noteSource(f *os.File, sum *volume.Checksum) {
+	if sum != nil {
+		_ = unix.Fsetxattr(int(f.Fd()), sourceAttribute+sum.Algorithm, sum.Sum, 0)
+	}
+}
+
+// madeOf reports whether a base image was made of an image with that checksum.
+func madeOf(d *dir, name string, sum volume.Checksum) bool {
+	f, err := d.open(name, false)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	value := make([]byte, len(sum.Sum)+1)
+	n, err := unix.Fgetxattr(int(f.Fd()), sourceAttribute+sum.Algorithm, value)
+	return err == nil && bytes.Equal(value[:n], sum.Sum)
 }
 
 // isBase returns the name of the pool's own base image that img is.

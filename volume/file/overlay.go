@@ -99,6 +99,7 @@ func (u *builder) keepBase(ctx context.Context, d *dir, t *temp, ext string) (na
 		return "", err
 	}
 	name = hex.EncodeToString(sum) + ext
+	noteSource(f, u.content.From.Sum)
 	if err := d.change("chmod", f, func(fd int) error { return unix.Fchmod(fd, 0o400) }); err != nil {
 		return "", err
 	}

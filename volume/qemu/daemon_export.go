@@ -89,5 +89,5 @@ func (d *daemon) connect(ctx context.Context) (*nbdConn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return newNBDConn(conn, export), nil
+	return newNBDConn(conn, export)
 }

@@ -278,7 +278,7 @@ func TestDeviceReconnects(t *testing.T) {
 	data := pattern(1 << 20)
 	mustWrite(t, d, 0, data)
 	old := d.link.daemon
-	d.link.conn.conn.Close()
+	d.link.conn.conn.close()
 	wantRead(t, d, 0, data)
 	gonePid(t, old.pid)
 	closeDevice(t, d)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -17,7 +19,7 @@ import (
 // itself: that saves two switches between goroutines, a third of the time that a small read takes. With more under way
 // one goroutine reads all replies, until none is. Replies to reads go where the callers want the data.
 type nbdConn struct {
-	conn   net.Conn
+	conn   *nbdStream
 	export nbdExport
 	free   chan *nbdCall // calls that are not in use
 	calls  [nbdDepth]nbdCall
@@ -39,8 +41,7 @@ type nbdConn struct {
 	// Of whoever writes:
 	batch []*nbdCall
 	heads []byte
-	iov   net.Buffers
-	rest  net.Buffers // what of iov is not yet written
+	iov   [][]byte
 }
 
 // nbdDepth is how many requests may be under way. QEMU works on 16 of a connection at once and leaves the others in the
@@ -79,9 +80,13 @@ type nbdCall struct {
 }
 
 // newNBDConn takes over conn, on which a handshake was made.
-func newNBDConn(conn net.Conn, export nbdExport) *nbdConn {
+func newNBDConn(conn net.Conn, export nbdExport) (*nbdConn, error) {
+	stream, err := newNBDStream(conn)
+	if err != nil {
+		return nil, fmt.Errorf("take over a connection to the NBD server: %w", err)
+	}
 	c := &nbdConn{
-		conn: conn, export: export, free: make(chan *nbdCall, nbdDepth), lead: make(chan struct{}, 1), gone: make(chan struct{}),
+		conn: stream, export: export, free: make(chan *nbdCall, nbdDepth), lead: make(chan struct{}, 1), gone: make(chan struct{}),
 		reader: nbdReader{buf: make([]byte, nbdBuffer)},
 	}
 	c.idle.L = &c.mu
@@ -92,7 +97,7 @@ func newNBDConn(conn net.Conn, export nbdExport) *nbdConn {
 		c.free <- &c.calls[i]
 	}
 	go c.receive()
-	return c
+	return c, nil
 }
 
 // do submits k and waits for its reply. The caller gives k back with release.
@@ -154,6 +159,11 @@ func (c *nbdConn) submit(k *nbdCall) (lead bool, err error) {
 	c.queue = append(c.queue, k)
 	if !c.writing {
 		c.writing = true
+		if c.active.Load() > 1 { // of many that come together the others are about to: one system call does for them all
+			c.mu.Unlock()
+			runtime.Gosched()
+			c.mu.Lock()
+		}
 		c.drain()
 	}
 	return lead, nil
@@ -176,7 +186,7 @@ func (c *nbdConn) drain() {
 		c.mu.Lock()
 		if err != nil && c.err == nil {
 			c.err = err
-			_ = c.conn.Close() // the reader ends, and answers all calls
+			c.conn.close() // the reader ends, and answers all calls
 		}
 	}
 	c.writing = false
@@ -204,12 +214,8 @@ func (c *nbdConn) send(batch []*nbdCall) error {
 	if begin < len(c.heads) {
 		c.iov = append(c.iov, c.heads[begin:])
 	}
-	if len(c.iov) == 1 {
-		_, err := c.conn.Write(c.iov[0])
-		return err
-	}
-	c.rest = c.iov
-	_, err := c.rest.WriteTo(c.conn)
+	err := c.conn.writeAll(c.iov)
+	clear(c.iov)
 	return err
 }
 
@@ -227,7 +233,7 @@ func appendNBDRequest(b []byte, command nbdCommand, flags uint16, handle uint64,
 func (c *nbdConn) close() {
 	c.mu.Lock()
 	if c.err == nil && !c.writing {
-		_, _ = c.conn.Write(appendNBDRequest(nil, nbdDisconnect, 0, 0, 0, 0))
+		_ = c.conn.writeAll([][]byte{appendNBDRequest(nil, nbdDisconnect, 0, 0, 0, 0)})
 	}
 	c.mu.Unlock()
 	c.cut()
@@ -235,7 +241,7 @@ func (c *nbdConn) close() {
 
 // cut ends the connection at once. Requests under way fail with errNBDGone.
 func (c *nbdConn) cut() {
-	_ = c.conn.Close()
+	c.conn.close()
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = net.ErrClosed

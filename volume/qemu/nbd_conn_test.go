@@ -33,7 +33,10 @@ func nbdPair(t testing.TB, e nbdExport) (*nbdConn, *nbdPeer) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	c := newNBDConn(ours, e)
+	c, err := newNBDConn(ours, e)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		c.cut()
 		theirs.Close()

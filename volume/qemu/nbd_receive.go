@@ -55,7 +55,7 @@ func (c *nbdConn) pause() bool {
 
 // finish ends the connection, and fails what is still under way. The caller is who reads, and nobody will after it.
 func (c *nbdConn) finish(err error) {
-	_ = c.conn.Close()
+	c.conn.close()
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err

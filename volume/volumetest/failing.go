@@ -54,7 +54,7 @@ func (f *failing) Directory(id volume.ID) (*os.Root, error) {
 	return f.Backend.Directory(id)
 }
 
-func (f *failing) Base(sum []byte) (volume.Image, bool) {
+func (f *failing) Base(sum volume.Checksum) (volume.Image, bool) {
 	img, ok := f.Backend.Base(sum)
 	return f.named(img), ok
 }
@@ -276,6 +276,20 @@ func (h *failingHeld) Open(ctx context.Context, m volume.Meta, readonly bool) (v
 		return nil, err
 	}
 	return &failingDevice{d, h.f}, nil
+}
+
+func (h *failingHeld) Lend(ctx context.Context, m volume.Meta) (volume.Lent, error) {
+	if err := h.f.step("Held.Lend"); err != nil {
+		return nil, err
+	}
+	return h.Held.Lend(ctx, m)
+}
+
+func (h *failingHeld) Idle(ctx context.Context, m volume.Meta) error {
+	if err := h.f.step("Held.Idle"); err != nil {
+		return err
+	}
+	return h.Held.Idle(ctx, m)
 }
 
 type failingDevice struct {

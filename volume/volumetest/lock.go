@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -124,7 +125,63 @@ func testLock(t *testing.T, s suite) {
 		h.Unlock()
 		q.must(id, func(volume.Held, volume.Meta) error { return nil })
 	})
+	t.Run("lent", func(t *testing.T) {
+		var l volume.Lent
+		p.must(id, func(h volume.Held, m volume.Meta) (err error) {
+			if err := h.Idle(background, m); err != nil {
+				t.Error(err)
+			}
+			if l, err = h.Lend(background, m); fault.Is(err, fault.BadRequest) {
+				return nil // the storage is others' too
+			}
+			return err
+		})
+		if l == nil {
+			return
+		}
+		_, err := q.Lock(over, id, volume.Operation{})
+		wantCode(t, err, fault.VolumeAlreadyLocked)
+		testLent(t, l, m)
+		p.must(id, func(h volume.Held, m volume.Meta) error { return h.Idle(background, m) })
+		for range 2 {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		q.must(id, func(volume.Held, volume.Meta) error { return nil })
+	})
 	p.wantNothing()
+}
+
+// testLent opens an image by its path, as whoever it was lent to does.
+func testLent(t *testing.T, l volume.Lent, m volume.Meta) {
+	t.Helper()
+	if l.Size() != m.Size {
+		t.Errorf("it has %d bytes, want %d", l.Size(), m.Size)
+	}
+	for _, flag := range []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR} {
+		f, err := os.OpenFile(l.Path(), flag, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, l.Idle(), fault.ExportBusy)
+		f.Close()
+		if err := l.Idle(); err != nil {
+			t.Errorf("nobody has it open: %v", err)
+		}
+	}
+	for name, do := range map[string]func() error{
+		"read":    func() error { _, err := l.ReadAt(make([]byte, 512), 0); return err },
+		"write":   func() error { _, err := l.WriteAt(make([]byte, 512), 0); return err },
+		"discard": func() error { return l.Discard(0, 512) },
+		"zero":    func() error { return l.WriteZeroes(0, 512, false) },
+		"flush":   func() error { return l.Flush(context.Background()) },
+		"grow":    func() error { return l.Grow(2 * m.Size) },
+	} {
+		if err := do(); !fault.Is(err, fault.VolumeInUse) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func testDevice(t *testing.T, s suite) {

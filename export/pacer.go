@@ -1,33 +1,33 @@
-package samba
+package export
 
 import (
 	"context"
 	"sync"
 	"time"
-
-	"elstore/export"
 )
 
-// way is which rates a request counts for.
-type way int
+// Way is which rates a request counts for.
+type Way int
 
+// The ways.
 const (
-	reading way = iota
-	writing
+	Reading Way = iota
+	Writing
 )
 
 // allowance is how long an attachment may be ahead of its rates, after it did less before.
 const allowance = time.Second
 
-// pacer delays requests so that an attachment keeps to its rates.
-type pacer struct {
+// Pacer delays requests so that an attachment keeps to its rates, for kinds that have no limiter of their own. The zero value limits
+// nothing. Its methods may be called at the same time.
+type Pacer struct {
 	mu    sync.Mutex
 	rates [2][2]int64     // operations and bytes per second of each way; 0 is no limit
 	paid  [2][2]time.Time // until when what was let through is paid for
 }
 
-// set makes rates those that count.
-func (p *pacer) set(r export.Rates) {
+// Set makes rates those that count.
+func (p *Pacer) Set(r Rates) {
 	readBytes, writeBytes, readOperations, writeOperations := r.PerSecond()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,8 +36,8 @@ func (p *pacer) set(r export.Rates) {
 	}
 }
 
-// wait lets a request through when its time has come.
-func (p *pacer) wait(ctx context.Context, w way, bytes int) error {
+// Wait lets a request of so many bytes through when its time has come, or returns why ctx ended before.
+func (p *Pacer) Wait(ctx context.Context, w Way, bytes int) error {
 	delay := p.charge(time.Now(), w, bytes)
 	if delay == 0 {
 		return nil
@@ -53,7 +53,7 @@ func (p *pacer) wait(ctx context.Context, w way, bytes int) error {
 }
 
 // charge enters a request, and returns how long it is to wait.
-func (p *pacer) charge(now time.Time, w way, bytes int) (delay time.Duration) {
+func (p *Pacer) charge(now time.Time, w Way, bytes int) (delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, amount := range [2]int{1, bytes} {

@@ -1,0 +1,41 @@
+package pdu
+
+import (
+	"net"
+	"testing"
+)
+
+func TestPeek(t *testing.T) {
+	ours, theirs := tcpPair(t)
+	p := NewPeek(ours)
+	if p.Some() {
+		t.Error("something is there before anybody wrote")
+	}
+	if _, err := theirs.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for !p.Some() { // until it has come
+	}
+	if !p.Some() {
+		t.Error("to look takes it away")
+	}
+	if _, err := ours.Read(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if p.Some() {
+		t.Error("something is there after it was read")
+	}
+	ours.Close()
+	if p.Some() {
+		t.Error("something is there after the connection was closed")
+	}
+}
+
+func TestPeekWithoutDescriptor(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	if NewPeek(ours).Some() {
+		t.Error("a pipe without a descriptor has something to be read")
+	}
+}
