@@ -31,7 +31,7 @@ build: need-go ## build bin/elstore: static, reproducible, with its version
 
 package: need-go ## a .deb and a .rpm in bin/package, with a systemd unit
 	@$(MAKE) build
-	@.ci/package '$(PACKAGE_VERSION)'
+	@.ci/package bin/elstore '$(PACKAGE_VERSION)' bin/package
 
 build-ceph: need-go ## build bin/elstore with Ceph: needs cgo, librbd-dev and librados-dev, which it installs
 	@.ci/setup ceph
