@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	ports    = 3               // scripts that may run at once
+	ports    = 3                // scripts that may run at once
 	patience = 10 * time.Minute // for a boot, and for a script, however busy the host is
 )
 
