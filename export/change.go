@@ -364,6 +364,12 @@ func (p *passage) enter() error {
 			a.fencing = true
 		}
 	}
+	for _, r := range p.old.Attachments {
+		_, stays := e.book.Get(r.ID)
+		if !stays && !slices.ContainsFunc(e.attachments, func(a *attachment) bool { return a.rec.ID == r.ID }) {
+			e.ghosts = append(e.ghosts, r)
+		}
+	}
 	if len(e.attachments) > 0 {
 		s.volumes[e.id] = e
 	}

@@ -29,7 +29,8 @@
 // Book was replaced puts the old one back; if that fails too, the attachment stands sooner or later.
 //
 // To shut somebody out (fencing): the Book is replaced; the kind ends the attachment's sessions and waits until none of
-// their commands can reach the medium; its registrations are preempted, or with the last one of its kind forgotten; the
+// their commands can reach the medium; its registrations are preempted (those of an attachment that waits to be
+// let in, too), or with the last one of its kind forgotten; the
 // claim on the volume ends, and with the last one the volume is closed; the marker goes. A crash after the Book leaves a
 // marker that the next start removes, and registrations that are preempted before the kind lets anybody in to the volume
 // again. What can't be proven in time stays as a fencing attachment: nobody gets in through it, and the volume is nobody

@@ -64,6 +64,12 @@ type Unit interface {
 	Close(ctx context.Context, forget bool) error
 }
 
+// Forgetter is a Unit that keeps something of attachments that don't stand, such as what they have reserved.
+type Forgetter interface {
+	// Forget frees what an attachment had reserved that does not stand, and won't again. It may be called again.
+	Forget(ctx context.Context, attachment volume.ID) error
+}
+
 // Watch is told when a session of an attachment began or has ended. It returns at once.
 type Watch func(s Session, began bool)
 

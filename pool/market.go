@@ -56,11 +56,7 @@ func (s *Set) market(ctx context.Context, wants []volume.Want, reserve bool) (*m
 	}
 	s.mu.Unlock()
 	m.each(func(p *Pool) error {
-		r := room{free: Unlimited}
-		var err error
-		if !p.ceph {
-			r, err = p.storage.ask()
-		}
+		r, err := p.storage.ask()
 		if err == nil {
 			m.rooms = append(m.rooms, r)
 		}
@@ -75,18 +71,23 @@ func (s *Set) market(ctx context.Context, wants []volume.Want, reserve bool) (*m
 
 // visit collects the pools that wants allow.
 func (m *market) visit(wants []volume.Want) error {
-	named, any := map[string]bool{}, false
+	named := map[string]bool{}
 	for i := range wants {
-		if name := wants[i].Pool; name != "" {
+		name := wants[i].Pool
+		switch {
+		case name != "" && !wants[i].Takes(name):
+			return fault.Errorf(fault.PoolNotFound, "no pool is named %.80q", name)
+		case name != "":
 			named[name] = true
-		} else {
-			any = true
 		}
+	}
+	takes := func(p *Pool) bool {
+		return slices.ContainsFunc(wants, func(w volume.Want) bool { return w.Takes(p.name) })
 	}
 	m.set.mu.Lock()
 	defer m.set.mu.Unlock()
 	for _, p := range m.set.pools {
-		if p.phase == gone || !any && !named[p.name] {
+		if p.phase == gone || !takes(p) {
 			continue
 		}
 		switch {
@@ -153,6 +154,7 @@ func (m *market) open(emptied map[*Pool]bool) {
 		o := &offer{
 			pool: p, name: p.name, limits: limits, keepsBin: p.settings.BinKeep, keeps: p.keeps,
 			volumes: Unlimited, bytes: Unlimited, used: taken, free: m.rooms[i].free, reserve: p.settings.Reserve,
+			cluster: p.ceph,
 		}
 		if limits.Volumes != Unlimited {
 			o.volumes = limits.Volumes - taken.Volumes
@@ -163,12 +165,13 @@ func (m *market) open(emptied map[*Pool]bool) {
 		if !emptied[p] && p.use.BinVolumes > 0 {
 			o.bin = tally{Volumes: int64(p.use.BinVolumes), Bytes: p.use.BinBytes}
 		}
-		if name := p.storage.device; !p.ceph {
-			if disks[name] == nil {
-				d := m.set.disk(name)
-				disks[name] = &disk{inFlight: d.inFlight + d.ended - m.ended[name]}
-			}
-			o.disk = disks[name]
+		name := p.storage.device
+		if disks[name] == nil {
+			d := m.set.disk(name)
+			disks[name] = &disk{inFlight: d.inFlight + d.ended - m.ended[name]}
+		}
+		o.disk = disks[name]
+		if !p.ceph { // of which it is not known what they write where
 			o.disk.inFlight += p.othersReserved.Write
 		}
 		m.offers = append(m.offers, o)
@@ -197,7 +200,7 @@ func (m *market) close() error {
 // refuse is the error for the want that could not be placed.
 func (m *market) refuse(wants []volume.Want, failed int) error {
 	w := wants[failed]
-	offers := slices.DeleteFunc(slices.Clone(m.offers), func(o *offer) bool { return w.Pool != "" && w.Pool != o.name })
+	offers := slices.DeleteFunc(slices.Clone(m.offers), func(o *offer) bool { return !w.Takes(o.name) })
 	if len(offers) == 0 {
 		return fault.Errorf(fault.PoolUnavailable, "no pool takes volumes now%s", reasons(m.closed))
 	}

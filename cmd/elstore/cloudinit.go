@@ -58,7 +58,7 @@ pool keeps the image, and further machines of the same image are made at once.
 					return err
 				}
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -107,7 +107,7 @@ vendor-data, and any others. At least two are needed. Each is checked before it 
 			if err != nil {
 				return err
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -204,7 +204,7 @@ printed; with --name a seed is made of them.`,
 			if r.Seed, err = readForm(cmd, given[0]); err != nil {
 				return err
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -214,6 +214,10 @@ func (h *held) Image(m volume.Meta) volume.Image {
 		Path: filepath.Join(h.d.path, dataName(m.Format)), Format: string(qemuFormat(m.Format)),
 		Size: m.Size, Base: m.Base, Pool: h.b,
 	}
+	if m.Format == volume.RBD {
+		h.nameImage(&img)
+		return img
+	}
 	if info, err := h.d.root.Lstat(dataName(m.Format)); err == nil {
 		img.OnDisk = allocated(info)
 	}

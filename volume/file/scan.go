@@ -45,6 +45,11 @@ func (b *Backend) Scan(ctx context.Context, yield func(volume.Found) error) erro
 	if err := b.settleAll(ctx, r); err != nil {
 		return err
 	}
+	if b.cfg.Images != nil {
+		if err := b.cfg.Images.Sweep(); err != nil {
+			b.cfg.Log.Warn("images on the cluster not swept", slog.Any("pool", b.pool.path), slog.Any("error", err))
+		}
+	}
 	return b.sweepBases(b.bases.end(r.blind))
 }
 
@@ -317,6 +322,7 @@ func (l *looker) look(p place) (volume.Found, verdict) {
 	if f, err = look(fd, p.id, l.b.hasBase); err != nil {
 		return f, odd // what was there a moment ago is not
 	}
+	f = l.b.clustered(f)
 	f.Records = c.records
 	if c.iso && f.Meta.Format == volume.ISO {
 		f.ISOType = lookAtISO(fd)
