@@ -6,6 +6,13 @@ MAKEFLAGS += --no-print-directory
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20s
+CEPH_DIR ?= /tmp/elstore-ceph
+
+# pacific is librbd 16.2, Debian 12's; a newer librbd needs no more than ceph.
+CEPH_TAGS ?= ceph,pacific
+
+# Packages want a version that begins with a digit, and each commit a higher one.
+PACKAGE_VERSION ?= $(if $(filter v0% v1% v2% v3% v4% v5% v6% v7% v8% v9%,$(VERSION)),$(subst -,.,$(VERSION:v%=%)),0.0.0~$(shell git rev-list --count HEAD 2>/dev/null || echo 0).$(subst -,.,$(VERSION)))
 
 # No version control stamp: git refuses to look into a checkout that belongs to another user, and the version
 # is stamped by name.
@@ -14,13 +21,28 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 CODE = $(wildcard cmd volume pool export cloudinit iso livemigration api test)
 TOOL = go tool -modfile=test/tools.mod
 
-.PHONY: help build run demo test cover check lint format bench fuzz soak clean need-go
+.PHONY: help build build-ceph ceph-up ceph-down package run demo test cover check lint format bench fuzz soak clean need-go
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 build: need-go ## build bin/elstore: static, reproducible, with its version
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/elstore ./cmd/elstore
+
+package: need-go ## a .deb and a .rpm in bin/package, with a systemd unit
+	@$(MAKE) build
+	@.ci/package bin/elstore '$(PACKAGE_VERSION)' bin/package
+
+build-ceph: need-go ## build bin/elstore with Ceph: needs cgo, librbd-dev and librados-dev, which it installs
+	@.ci/setup ceph
+	CGO_ENABLED=1 go build -tags $(CEPH_TAGS) -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/elstore ./cmd/elstore
+
+ceph-up: need-go ## run a Ceph cluster on loopback to try pools with, its data in memory, and say how
+	@.ci/setup ceph
+	@go run ./test/ceph/lab up $(CEPH_DIR)
+
+ceph-down: need-go ## end it
+	@go run ./test/ceph/lab down $(CEPH_DIR)
 
 run: need-go ## install what is missing, build, and serve ./mnt on 127.0.0.1:7772
 	@.ci/setup run
@@ -35,6 +57,7 @@ demo: need-go ## the whole story against a server of its own, each step with its
 test: need-go ## install what the tests need, and run them all
 	@.ci/setup test
 	go test -race -shuffle=on -timeout=30m ./...
+	@.ci/test-ceph $(CEPH_TAGS)
 
 cover: need-go ## how much of each package its own tests reach
 	@.ci/setup test

@@ -224,6 +224,11 @@ func (p *Pool) check() error {
 	if p.life != nil && !p.life.held() || p.shared != nil && !p.shared.alive.held() {
 		return errLockLost
 	}
+	if check := p.set.cfg.Check; check != nil {
+		if err := check(p); err != nil {
+			return err
+		}
+	}
 	return p.tryWriting()
 }
 

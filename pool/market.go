@@ -56,11 +56,7 @@ func (s *Set) market(ctx context.Context, wants []volume.Want, reserve bool) (*m
 	}
 	s.mu.Unlock()
 	m.each(func(p *Pool) error {
-		r := room{free: Unlimited}
-		var err error
-		if !p.ceph {
-			r, err = p.storage.ask()
-		}
+		r, err := p.storage.ask()
 		if err == nil {
 			m.rooms = append(m.rooms, r)
 		}
@@ -158,6 +154,7 @@ func (m *market) open(emptied map[*Pool]bool) {
 		o := &offer{
 			pool: p, name: p.name, limits: limits, keepsBin: p.settings.BinKeep, keeps: p.keeps,
 			volumes: Unlimited, bytes: Unlimited, used: taken, free: m.rooms[i].free, reserve: p.settings.Reserve,
+			cluster: p.ceph,
 		}
 		if limits.Volumes != Unlimited {
 			o.volumes = limits.Volumes - taken.Volumes
@@ -168,12 +165,13 @@ func (m *market) open(emptied map[*Pool]bool) {
 		if !emptied[p] && p.use.BinVolumes > 0 {
 			o.bin = tally{Volumes: int64(p.use.BinVolumes), Bytes: p.use.BinBytes}
 		}
-		if name := p.storage.device; !p.ceph {
-			if disks[name] == nil {
-				d := m.set.disk(name)
-				disks[name] = &disk{inFlight: d.inFlight + d.ended - m.ended[name]}
-			}
-			o.disk = disks[name]
+		name := p.storage.device
+		if disks[name] == nil {
+			d := m.set.disk(name)
+			disks[name] = &disk{inFlight: d.inFlight + d.ended - m.ended[name]}
+		}
+		o.disk = disks[name]
+		if !p.ceph { // of which it is not known what they write where
 			o.disk.inFlight += p.othersReserved.Write
 		}
 		m.offers = append(m.offers, o)

@@ -19,6 +19,7 @@ type offer struct {
 	volumes int64 // how many more it may hold
 	bytes   int64 // how many virtual bytes more
 	disk    *disk // nil if writing takes nothing from a file system
+	cluster bool  // images in format rbd take their room from a cluster, not from the disk
 	free    int64 // of the file system when it was asked
 	reserve int64 // of that to be left
 	used    tally // for choosing among equals
@@ -38,6 +39,7 @@ type shortfall uint8
 const (
 	fits shortfall = iota
 	wrongFormat
+	unnamed
 	tooLarge
 	tooMany
 	tooMuch
@@ -53,7 +55,18 @@ func (o *offer) writable() int64 {
 }
 
 // room is what pools are compared by.
-func (o *offer) room() int64 { return min(o.bytes, o.writable()) }
+func (o *offer) room() int64 {
+	if o.cluster {
+		return o.bytes
+	}
+	return min(o.bytes, o.writable())
+}
+
+// elsewhere reports whether what is written for a want takes its room from a pool's cluster. A want that says no format is for what
+// such pools are for.
+func elsewhere(cluster bool, w *volume.Want) bool {
+	return cluster && (w.Format == volume.RBD || w.Format == "")
+}
 
 // lacks tells why a want doesn't fit. With bin the pool's bin counts as free, as far as it may be emptied.
 func (o *offer) lacks(w *volume.Want, bin bool) shortfall {
@@ -65,13 +78,15 @@ func (o *offer) lacks(w *volume.Want, bin bool) shortfall {
 	switch {
 	case !o.keeps(w.Format):
 		return wrongFormat
+	case o.cluster && !elsewhere(o.cluster, w) && w.Pool == "":
+		return unnamed
 	case adds && w.Size > o.limits.VolumeSize:
 		return tooLarge
 	case w.Volumes > 0 && int64(w.Volumes)-more.Volumes > o.volumes:
 		return tooMany
 	case w.Bytes > 0 && w.Bytes-more.Bytes > o.bytes:
 		return tooMuch
-	case w.Write > 0 && w.Write-more.Bytes > o.writable():
+	case w.Write > 0 && !elsewhere(o.cluster, w) && w.Write-more.Bytes > o.writable():
 		return noSpace
 	}
 	return fits
@@ -85,7 +100,7 @@ func (o *offer) take(w *volume.Want) {
 	if o.limits.TotalSize != Unlimited {
 		o.bytes -= w.Bytes
 	}
-	if o.disk != nil {
+	if o.disk != nil && !elsewhere(o.cluster, w) {
 		o.disk.inFlight += w.Write
 	}
 	o.used = o.used.plus(tally{Volumes: int64(w.Volumes), Bytes: w.Bytes})
@@ -93,7 +108,7 @@ func (o *offer) take(w *volume.Want) {
 
 // untake is take undone.
 func (o *offer) untake(w *volume.Want) {
-	o.take(&volume.Want{Volumes: -w.Volumes, Bytes: -w.Bytes, Write: -w.Write})
+	o.take(&volume.Want{Volumes: -w.Volumes, Bytes: -w.Bytes, Write: -w.Write, Format: w.Format})
 }
 
 // explain says why a want doesn't fit.
@@ -107,6 +122,8 @@ func (o *offer) explain(w *volume.Want, why shortfall) string {
 		return "it can take some of them"
 	case wrongFormat:
 		return fmt.Sprintf("it can't keep volumes of format %s", w.Format)
+	case unnamed:
+		return fmt.Sprintf("it is on Ceph, and takes volumes of format %s, as files in its directory, only where it is named", w.Format)
 	case tooLarge:
 		return fmt.Sprintf("max-volume-size is %s, and %s are asked for", formatSize(o.limits.VolumeSize), formatSize(w.Size))
 	case tooMany:

@@ -73,7 +73,7 @@ func (s *Set) reserve(ctx context.Context, wants []volume.Want, emptied map[*Poo
 	list := make([]*reservation, 0, len(chosen))
 	for i, o := range chosen {
 		w := &wants[i]
-		r := &reservation{pool: o.pool, room: tally{Volumes: int64(w.Volumes), Bytes: w.Bytes, Write: w.Write}}
+		r := &reservation{pool: o.pool, elsewhere: elsewhere(o.pool.ceph, w), room: tally{Volumes: int64(w.Volumes), Bytes: w.Bytes, Write: w.Write}}
 		r.hold()
 		m.changed(o.pool)
 		list = append(list, r)
@@ -124,7 +124,8 @@ func (s *Set) Fit(ctx context.Context, wants []volume.Want) (bool, error) {
 
 // reservation is room in a pool that is not used yet.
 type reservation struct {
-	pool *Pool
+	pool      *Pool
+	elsewhere bool // the bytes to write take no room of the file system's
 
 	// Guarded by set.mu.
 	room  tally
@@ -138,7 +139,7 @@ func (r *reservation) Pool() string { return r.pool.name }
 func (r *reservation) hold() {
 	p := r.pool
 	p.reserved = p.reserved.plus(r.room)
-	if !p.ceph {
+	if !r.elsewhere {
 		p.set.disk(p.storage.device).inFlight += r.room.Write
 	}
 }
@@ -175,7 +176,7 @@ func (r *reservation) give(what func() (back, kept tally)) {
 	}
 	back, kept := what()
 	p.reserved = p.reserved.minus(back)
-	if !p.ceph {
+	if !r.elsewhere {
 		d := s.disk(p.storage.device)
 		d.inFlight -= back.Write
 		d.ended += back.Write

@@ -35,6 +35,9 @@ type Config struct {
 	// one pool don't overlap, come after a moment of quiet, and leave the machine alone for nine times as long as they
 	// take. ctx ends when the pool goes out of use. nil: nobody wants to know.
 	Changed func(ctx context.Context, p *Pool)
+	// Check tells by an error why an attached pool can't be used now, for reasons that its file system doesn't know. It must not
+	// wait. nil: there are none.
+	Check func(p *Pool) error
 	// Notify tells that a pool came, went, or became valid or invalid. nil: nobody wants to know.
 	Notify func(pool string)
 }
@@ -137,6 +140,9 @@ func (s *Set) disk(name string) *device {
 	}
 	return d
 }
+
+// Recheck asks for an early look at everything, since something may have changed that the Set can't see.
+func (s *Set) Recheck() { s.hurry() }
 
 // hurry asks for an early look at everything.
 func (s *Set) hurry() {

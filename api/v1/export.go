@@ -160,7 +160,7 @@ func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 			continue
 		}
 		e := exportInfo{
-			exportedTo: exported(i.Volume, &i.Record), Pool: i.Pool, Name: i.Name, Portals: i.Where, State: i.State, Rates: i.Rates,
+			exportedTo: exported(i.Volume, &i.Record), Pool: i.Pool, Name: i.Name, Portals: append([]string{}, i.Where...), State: i.State, Rates: i.Rates,
 			Sessions: i.Sessions, Counts: i.Counts,
 			ReadTime: i.Counts.ReadLatency.Sum.Microseconds(), WriteTime: i.Counts.WriteLatency.Sum.Microseconds(),
 		}

@@ -45,7 +45,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newVolumeCommand(c), newISOCommand(c), newCloudInitCommand(c), newExportCommand(c), newUnexportCommand(c), newMigrationCommand(c),
 		newPoolCommand(c), newTrashCommand(c), newJobCommand(c), newEventsCommand(c), newTopCommand(c), newVersionCommand(c), newServeCommand(), newTargetCommand(),
-		newDoctorCommand(c), newTokenCommand(c), newAuditCommand(c), newCertCommand(),
+		newDoctorCommand(c), newTokenCommand(c), newAuditCommand(c), newCertCommand(), newSupportBundleCommand(c), newManCommand(),
 		topic("exit-codes", "What the exit codes mean", exitCodesHelp),
 		topic("access", "Tokens and certificates: what a server may want to see", accessHelp),
 		topic("identity", "Who you are, and how volumes are named", identityHelp),

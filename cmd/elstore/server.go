@@ -23,10 +23,10 @@ import (
 	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
-	"elstore/volume/fault"
 	"elstore/volume/fetch"
 	"elstore/volume/file"
 	"elstore/volume/qemu"
+	"elstore/volume/rbd"
 )
 
 // sweepInterval is how often bins and idempotency keys are looked through for what is too old.
@@ -60,11 +60,12 @@ type server struct {
 
 	mu       sync.Mutex
 	backends map[string]*file.Backend // by the name of the pool
+	clusters map[string]*rbd.Store    // likewise, of pools on Ceph
 }
 
 // newServer takes the state directory and the addresses, and makes the parts. Nothing is read or changed in a pool yet.
 func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err error) {
-	s := &server{log: log, backends: map[string]*file.Backend{}}
+	s := &server{log: log, backends: map[string]*file.Backend{}, clusters: map[string]*rbd.Store{}}
 	defer func() { //nolint:contextcheck // as above all when ctx has ended
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -80,8 +81,12 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.guards, err = newGuards(s.state, o, log); err != nil {
 		return nil, err
 	}
+	given, err := inherit()
+	if err != nil {
+		return nil, err
+	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
-	if s.listeners, err = api.Listen(ctx, o.insecure || o.accessControl, o.listen); err != nil {
+	if s.listeners, err = given.listenAPI(ctx, o.insecure || o.accessControl, o.listen); err != nil {
 		return nil, err
 	}
 	if err = o.secure(s.listeners, log); err != nil {
@@ -90,7 +95,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.debug, err = listenDebug(ctx, o.debugListen); err != nil {
 		return nil, err
 	}
-	if s.portals, err = listenISCSI(ctx, o); err != nil {
+	if s.portals, err = listenISCSI(ctx, o, given[iscsiSocket]); err != nil {
 		return nil, err
 	}
 	if s.nbds, err = listenNBD(ctx, o); err != nil {
@@ -115,7 +120,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	}
 	s.pools, err = pool.New(pool.Config{
 		Root: o.root, Log: log, ServerID: s.state.serverID, Rescan: o.rescan,
-		Attach: s.attach, Detach: s.detach, Changed: s.changed,
+		Attach: s.attach, Detach: s.detach, Changed: s.changed, Check: s.check,
 		Notify: func(name string) { s.events.Publish(volume.Event{Type: volume.EventPool, Pool: name}) },
 	})
 	if err != nil {
@@ -207,6 +212,9 @@ func (s *server) run(ctx context.Context, o options) error {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
 	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("nbd", ready["nbd"]), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	supervision, end := context.WithCancel(ctx)
+	defer end()
+	wg.Go(func() { s.supervised(supervision, "serving "+o.root) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -262,16 +270,23 @@ func (s *server) sweepKeys(ctx context.Context) {
 // attach opens a pool's backend and takes up its volumes.
 func (s *server) attach(ctx context.Context, p *pool.Pool) (volume.Caps, error) {
 	settings := p.Settings()
-	if settings.Ceph != nil {
-		return volume.Caps{}, fault.Errorf(fault.PoolUnavailable, "this build of elstore keeps no pools on Ceph")
-	}
-	b, err := file.Open(ctx, file.Config{
-		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, Opener: s.opener, ServerID: s.state.serverID, Log: s.log,
-	})
+	images, err := s.images(ctx, p)
 	if err != nil {
 		return volume.Caps{}, err
 	}
+	b, err := file.Open(ctx, file.Config{
+		Dir: p.Path(), Unique: settings.Unique, Shared: settings.Shared, Tool: s.tool, Opener: s.opener, ServerID: s.state.serverID, Log: s.log,
+		Images: images,
+	})
+	if err != nil {
+		s.part(p)
+		if images != nil {
+			err = errors.Join(err, images.Close())
+		}
+		return volume.Caps{}, err
+	}
 	if err := s.volumes.AddPool(ctx, p, b); err != nil {
+		s.part(p)
 		return volume.Caps{}, errors.Join(err, b.Close())
 	}
 	s.mu.Lock()
@@ -287,6 +302,7 @@ func (s *server) detach(p *pool.Pool) {
 	b := s.backends[p.Name()]
 	delete(s.backends, p.Name())
 	s.mu.Unlock()
+	s.part(p)
 	if b != nil {
 		if err := b.Close(); err != nil {
 			s.log.Warn("pool not closed in order", slog.String("pool", p.Name()), slog.Any("error", err))

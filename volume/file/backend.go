@@ -24,6 +24,7 @@ type Config struct {
 	Shared   bool         // other servers use the pool at the same time
 	Tool     *qemu.Tool   // nil: the pool keeps raw volumes and ISO images only
 	Opener   *qemu.Opener // nil: volumes in qcow2 format can't be opened
+	Images   Images       // where the images of volumes in format rbd lie; nil: there are none. Closed with the Backend
 	ServerID string       // named in .ignore files, for people
 	Log      *slog.Logger // nil: nothing is logged
 
@@ -65,10 +66,14 @@ func Open(ctx context.Context, cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, fault.New(fault.PoolUnavailable, "open pool", err)
 	}
+	if cfg.Images != nil && cfg.Unique {
+		return nil, fault.Errorf(fault.PoolUnavailable, "ceph and file-system unique exclude each other: an image on a cluster lies in no subvolume or dataset")
+	}
 	pool, err := openDir(name, cfg.step)
 	if err != nil {
 		return nil, &fault.Error{Code: fault.PoolUnavailable, Msg: "the pool's directory can't be opened: " + reason(err), Err: err}
 	}
+	pool.images = cfg.Images
 	b := &Backend{cfg: cfg, pool: pool, self: whoami(cfg.ServerID)}
 	if err := b.probe(ctx); err != nil {
 		pool.close()
@@ -82,6 +87,9 @@ func (b *Backend) probe(ctx context.Context) error {
 	b.caps.Formats = []volume.Format{volume.Raw, volume.ISO}
 	if b.cfg.Tool != nil {
 		b.caps.Formats = []volume.Format{volume.Raw, volume.QCOW2, volume.ISO}
+	}
+	if b.cfg.Images != nil {
+		b.caps.Formats = append([]volume.Format{volume.RBD}, b.caps.Formats...)
 	}
 	reflink, err := b.pool.probeReflink()
 	if err != nil {
@@ -106,9 +114,12 @@ func (b *Backend) Caps() volume.Caps { return b.caps }
 // BaseBytes returns the bytes of all base images' files.
 func (b *Backend) BaseBytes() int64 { return b.bases.bytes() }
 
-// Close closes the pool's directory.
+// Close closes the pool's directory, and parts with the cluster if the pool has one.
 func (b *Backend) Close() error {
 	b.pool.close()
+	if b.cfg.Images != nil {
+		return b.cfg.Images.Close()
+	}
 	return nil
 }
 
@@ -179,7 +190,11 @@ func (b *Backend) Stat(id volume.ID, m volume.Meta) (volume.Stat, error) {
 	if err != nil {
 		return volume.Stat{}, fault.FromOS("stat the image", err)
 	}
-	return volume.Stat{OnDisk: st.Blocks * block, Modified: time.Unix(st.Mtim.Unix()).UTC()}, nil
+	stat := volume.Stat{OnDisk: st.Blocks * block, Modified: time.Unix(st.Mtim.Unix()).UTC()}
+	if m.Format == volume.RBD {
+		b.statImage(id, &stat)
+	}
+	return stat, nil
 }
 
 // block is the unit of st_blocks in bytes, whatever the file system's is.

@@ -36,8 +36,14 @@ func (h *held) Trash(ctx context.Context, now time.Time) error {
 		h.undone(h.d.remove(deletedName))
 		return err
 	}
+	// Before it is moved, since what somebody else uses stays.
+	if err := h.trashImage(); err != nil {
+		h.undone(h.d.remove(deletedName))
+		return err
+	}
 	if err := h.move(binName); err != nil {
 		if !h.inBin {
+			h.untrashImage()
 			h.undone(h.d.remove(deletedName))
 		}
 		return err
@@ -59,6 +65,7 @@ func (h *held) Restore(ctx context.Context) error {
 	if err := h.move("."); err != nil {
 		return err
 	}
+	h.untrashImage()
 	// It counts no more. One that stays is removed by whoever has the lock next.
 	if err := h.d.remove(deletedName); err != nil {
 		h.b.cfg.Log.Warn("deletion mark left behind", slog.Any("volume", h.id), slog.Any("error", err))
@@ -138,6 +145,9 @@ func (h *held) Purge(ctx context.Context) error {
 	}
 	if h.b.maker.inPlace() && h.in() == "." {
 		return h.purgeInPlace(ctx)
+	}
+	if err := h.removable(); err != nil {
+		return err
 	}
 	grave := path.Join(h.in(), purgeName(h.id))
 	if err := h.b.pool.removeAll(grave); err != nil { // an earlier volume of the same id, that a crash left

@@ -18,6 +18,7 @@ import (
 // made is on stable storage, but for its name, when a method returns nil; on an error it may leave a file.
 type builder struct {
 	b       *Backend
+	id      volume.ID // of the volume
 	d       *dir
 	name    string
 	meta    volume.Meta
@@ -47,12 +48,16 @@ func (u *builder) build(ctx context.Context) (volume.Meta, error) {
 	u.meter = newMeter(u.content.Progress, u.meta.Size)
 	var err error
 	switch {
+	case u.meta.Format == volume.RBD:
+		err = u.onCluster(ctx)
 	case from == nil:
 		err = u.zeros(ctx)
 	case u.content.Overlay:
 		err = u.overlay(ctx)
 	case u.keeps():
 		err = u.copy(ctx)
+	case onCluster(from):
+		err = u.fromCluster(ctx)
 	default:
 		err = u.convert(ctx)
 	}
@@ -79,7 +84,7 @@ func (u *builder) release() {
 func (u *builder) check() error {
 	m, from := u.meta, u.content.From
 	switch {
-	case m.Format == volume.RBD:
+	case m.Format == volume.RBD && u.b.cfg.Images == nil:
 		return fault.Errorf(fault.UnsupportedFormat, "the pool keeps files: use raw or qcow2, not %s", m.Format)
 	case m.Size < 0 || m.Size > volume.MaxSize:
 		return fault.Errorf(fault.BadRequest, "size %d is not between %d and %d bytes", m.Size, volume.SectorSize, int64(volume.MaxSize))

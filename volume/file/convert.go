@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -12,7 +11,7 @@ import (
 
 // builder returns a builder for an image in the volume's directory.
 func (h *held) builder(name string, m volume.Meta, c volume.Content) *builder {
-	return &builder{b: h.b, d: h.d, name: name, meta: m, content: c, lock: h.lock.file}
+	return &builder{b: h.b, id: h.id, d: h.d, name: name, meta: m, content: c, lock: h.lock.file}
 }
 
 // Convert writes the image in the other format beside the old one. meta.json says which of them counts.
@@ -20,8 +19,8 @@ func (h *held) Convert(ctx context.Context, m volume.Meta, to volume.Format, p v
 	if err := h.ready(ctx); err != nil || m.Format == to {
 		return m, err
 	}
-	if !slices.Contains([]volume.Format{volume.Raw, volume.QCOW2}, to) || m.Format == volume.ISO {
-		return m, fault.Errorf(fault.UnsupportedFormat, "an image of format %s can't be converted to %s in this pool: only raw and qcow2 are converted into each other", m.Format, to)
+	if to == volume.ISO || m.Format == volume.ISO || to == volume.RBD && h.b.cfg.Images == nil {
+		return m, fault.Errorf(fault.UnsupportedFormat, "an image of format %s can't be converted to %s in this pool: what is converted into each other is raw and qcow2, and rbd where the pool has a Ceph cluster", m.Format, to)
 	}
 	if err := h.begin(mark{Purpose: toConvert}); err != nil {
 		return m, err
@@ -76,8 +75,14 @@ func (h *held) committed(before, after volume.Meta) {
 
 // Compact replaces an overlay by a copy that stands alone.
 func (h *held) Compact(ctx context.Context, m volume.Meta, p volume.Progress) (volume.Meta, error) {
-	if err := h.ready(ctx); err != nil || m.Base == "" {
+	if err := h.ready(ctx); err != nil {
 		return m, err
+	}
+	if m.Format == volume.RBD {
+		return m, h.flatten(ctx, m, p)
+	}
+	if m.Base == "" {
+		return m, nil
 	}
 	img := h.Image(m)
 	img.Pool = nil // so that it is copied without its base
@@ -101,6 +106,9 @@ func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c vol
 	total := newMeter(c.Progress, m.Size)
 	c.Progress = total.part(0, 1).program()
 	temp := tempName()
+	if m.Format == volume.RBD {
+		temp += refSuffix
+	}
 	u := h.builder(temp, m, c)
 	defer u.release()
 	after, err := u.build(ctx)
@@ -146,6 +154,9 @@ func (h *held) unexchange(exchanged bool, temp, name string) error {
 
 // Snapshot makes a copy that shares the image's blocks.
 func (h *held) Snapshot(ctx context.Context, m volume.Meta) (volume.Image, func(), error) {
+	if m.Format == volume.RBD {
+		return h.snapshotImage(ctx, m)
+	}
 	return h.temporary(ctx, func(t *temp) (volume.Image, error) {
 		img := h.Image(m)
 		from, err := h.d.open(dataName(m.Format), false)
@@ -173,7 +184,19 @@ func (h *held) Snapshot(ctx context.Context, m volume.Meta) (volume.Image, func(
 func (h *held) Export(ctx context.Context, m volume.Meta, format volume.Format, p volume.Progress) (volume.Image, func(), error) {
 	return h.temporary(ctx, func(t *temp) (volume.Image, error) {
 		img := h.Image(m)
-		img.Pool = nil // so that it is copied without its base
+		if format == volume.RBD {
+			return img, fault.Errorf(fault.UnsupportedFormat, "a copy is a file, of format raw or qcow2, not rbd")
+		}
+		if m.Format == volume.RBD { // which may be open
+			snap, release, err := h.snapshotImage(ctx, m)
+			if err != nil {
+				return img, err
+			}
+			defer release()
+			img = snap
+		} else {
+			img.Pool = nil // so that it is copied without its base
+		}
 		to := m
 		to.Format = format
 		u := h.builder(t.name, to, volume.Content{From: &img, Progress: p})

@@ -18,8 +18,12 @@ func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.D
 	if err := h.ready(ctx); err != nil {
 		return nil, err
 	}
-	if m.Format == volume.QCOW2 {
+	switch m.Format {
+	case volume.QCOW2:
 		return h.openDisk(ctx, m, readonly)
+	case volume.RBD:
+		return h.openImage(ctx, readonly)
+	case volume.Raw, volume.ISO:
 	}
 	f, err := h.d.open(dataName(m.Format), !readonly)
 	if err != nil {

@@ -24,6 +24,8 @@ type dir struct {
 	fd   *os.File // the same, for what os.Root can't: opening without following a link inside of it, and ioctls
 	path string   // absolute, for programs and messages; of a volume as it was when it was opened
 	step step
+
+	images Images // what references name, nil where there is no cluster
 }
 
 // step is asked before every change, with what is to be done and to what. It is nil but in tests, where its
@@ -72,6 +74,7 @@ func (d *dir) sub(name string) (*dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.images = d.images
 	if after, err := s.fd.Stat(); err != nil || !os.SameFile(before, after) {
 		s.close()
 		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOTDIR}
@@ -299,8 +302,11 @@ func (d *dir) mkdir(name string) error {
 	return d.root.Mkdir(name, 0o700)
 }
 
-// remove removes a file, which may be absent, not durably.
+// remove removes a file, which may be absent, not durably. A reference goes after its image.
 func (d *dir) remove(name string) error {
+	if err := d.removeImage(name); err != nil {
+		return err
+	}
 	if err := d.step.ask("remove", name); err != nil {
 		return err
 	}
@@ -310,8 +316,11 @@ func (d *dir) remove(name string) error {
 	return nil
 }
 
-// removeAll removes a directory and all that is in it, not durably.
+// removeAll removes a directory and all that is in it, not durably, after the images that are named in it.
 func (d *dir) removeAll(name string) error {
+	if err := d.removeImages(name); err != nil {
+		return err
+	}
 	if err := d.step.ask("remove all", name); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package file
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -45,6 +46,10 @@ func look(fd int, id volume.ID, bases func(name string) bool) (volume.Found, err
 		return damaged(f, dataName(f.Meta.Format), err), nil
 	case size > volume.MaxSize:
 		return damaged(f, dataName(f.Meta.Format), fault.Errorf(fault.VolumeDamaged, "its size of %d bytes is over %d", size, int64(volume.MaxSize))), nil
+	case f.Meta.Format == volume.RBD && f.Meta.Size <= 0:
+		return damaged(f, metaName, errors.New("it does not say the size, which nothing else here does for an image on a Ceph cluster")), nil
+	case f.Meta.Format == volume.RBD:
+		size, f.Meta.Base = f.Meta.Size, ""
 	case base == "":
 		f.Meta.Base = "" // one that was compacted, if the old name was not yet dropped
 	case base != f.Meta.Base:
@@ -119,7 +124,7 @@ func openStat(dirfd int, name string) (fd int, st unix.Stat_t, err error) {
 // lookAtImage returns the virtual size of an image and the name of the base image that it needs, if it needs one.
 func lookAtImage(dirfd int, format volume.Format) (size int64, base string, err error) {
 	switch format {
-	case volume.Raw, volume.ISO:
+	case volume.Raw, volume.ISO, volume.RBD: // whose size, of the last, is not here
 		var st unix.Stat_t
 		if err := unix.Fstatat(dirfd, dataName(format), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return 0, "", err
@@ -135,9 +140,8 @@ func lookAtImage(dirfd int, format volume.Format) (size int64, base string, err 
 		}
 		defer unix.Close(fd) //nolint:errcheck // nothing was written
 		return lookAtQCOW2(preader(fd))
-	case volume.RBD:
 	}
-	return 0, "", errors.New("its image lies on a Ceph cluster, and the pool has none")
+	return 0, "", fmt.Errorf("its format %q is unknown", format)
 }
 
 // preader reads at offsets of a descriptor.
@@ -254,6 +258,7 @@ func (b *Backend) load(d *dir, id volume.ID, inBin bool) (f volume.Found, err er
 	if err != nil {
 		return f, fault.Errorf(fault.VolumeNotFound, "no volume %s: %w", id, os.ErrNotExist)
 	}
+	f = b.clustered(f)
 	b.bases.seen(f)
 	f.Records = d.has(volume.RecordsDir)
 	if f.Meta.Format == volume.ISO {

@@ -26,6 +26,7 @@ const (
 	markSuffix   = ".ignore"
 	tempPrefix   = durable.TempPrefix
 	claimSuffix  = ".lock" // of a temporary file's lock
+	refSuffix    = ".rbd"  // of files that name an image on a cluster
 )
 
 // basePath begins the name by which an overlay's image knows its base, relative to the volume.

@@ -93,6 +93,14 @@ func (b *Backend) settleImage(ctx context.Context, d *dir, id volume.ID, c conte
 	if err != nil {
 		return nil //nolint:nilerr // as above
 	}
+	if m.Format == volume.RBD {
+		if !slices.Contains(purposes, toResize) {
+			return nil // the cluster need not be asked
+		}
+		if size, err = d.imageSize(dataName(m.Format)); err != nil {
+			return err
+		}
+	}
 	if slices.Contains(purposes, toResize) && m.Size > 0 {
 		if size > m.Size && d.resized(c.marks, m.Size) {
 			if err := b.setSize(ctx, d, m, m.Size, true, lock); err != nil {
@@ -118,7 +126,7 @@ func (d *dir) removeOtherImages(format volume.Format, names []string) error {
 	if !slices.Contains(names, dataName(format)) {
 		return nil
 	}
-	for _, f := range []volume.Format{volume.Raw, volume.QCOW2} {
+	for _, f := range []volume.Format{volume.Raw, volume.QCOW2, volume.RBD} {
 		if name := dataName(f); f != format && slices.Contains(names, name) {
 			if err := d.remove(name); err != nil {
 				return err

@@ -19,6 +19,9 @@ func (b *Backend) setSizeOf(ctx context.Context, d *dir, name string, m volume.M
 	if m.Format == volume.QCOW2 {
 		return b.resizeQCOW2(ctx, d, name, qemu.ResizeOptions{Size: size, Shrink: shrink}, lock)
 	}
+	if m.Format == volume.RBD {
+		return d.resizeImage(name, size)
+	}
 	f, err := d.open(name, true)
 	if err != nil {
 		return fault.FromOS("open the image", err)
@@ -92,6 +95,9 @@ func (h *held) lengthen(ctx context.Context, m volume.Meta, size int64, p volume
 	if m.Format == volume.QCOW2 {
 		return h.b.resizeQCOW2(ctx, h.d, dataName(m.Format), qemu.ResizeOptions{Size: size, Preallocation: qemu.Preallocation(p)}, h.lock.file)
 	}
+	if m.Format == volume.RBD {
+		return h.lengthenImage(ctx, m, size, p)
+	}
 	f, err := h.d.open(dataName(m.Format), true)
 	if err != nil {
 		return fault.FromOS("open the image", err)
@@ -116,6 +122,9 @@ func (h *held) shrink(ctx context.Context, before, after volume.Meta) (volume.Me
 		return after, nil
 	}
 	size, _, lerr := lookAtImage(int(h.d.fd.Fd()), after.Format)
+	if after.Format == volume.RBD {
+		size, lerr = h.d.imageSize(dataName(after.Format))
+	}
 	if lerr == nil && size <= after.Size {
 		h.torn = true
 		return after, err

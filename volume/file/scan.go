@@ -45,6 +45,11 @@ func (b *Backend) Scan(ctx context.Context, yield func(volume.Found) error) erro
 	if err := b.settleAll(ctx, r); err != nil {
 		return err
 	}
+	if b.cfg.Images != nil {
+		if err := b.cfg.Images.Sweep(); err != nil {
+			b.cfg.Log.Warn("images on the cluster not swept", slog.Any("pool", b.pool.path), slog.Any("error", err))
+		}
+	}
 	return b.sweepBases(b.bases.end(r.blind))
 }
 
@@ -234,6 +239,8 @@ func (b *Backend) settleOne(ctx context.Context, p place) (volume.Found, error) 
 	switch {
 	case err != nil:
 		return f, err
+	case b.clusterGone(serr):
+		b.cfg.Log.Warn("volume not recovered yet", slog.Any("volume", p.id), slog.Any("error", serr))
 	case serr != nil:
 		b.cfg.Log.Error("volume not recovered", slog.Any("volume", p.id), slog.Any("error", serr))
 		f.Problem = fault.Errorf(fault.VolumeDamaged, "volume %s was left behind by a crash and can't be recovered: %w", p.id, serr)
@@ -317,6 +324,7 @@ func (l *looker) look(p place) (volume.Found, verdict) {
 	if f, err = look(fd, p.id, l.b.hasBase); err != nil {
 		return f, odd // what was there a moment ago is not
 	}
+	f = l.b.clustered(f)
 	f.Records = c.records
 	if c.iso && f.Meta.Format == volume.ISO {
 		f.ISOType = lookAtISO(fd)

@@ -111,7 +111,7 @@ func (s *stage) Incoming() (*os.File, error) {
 func (s *stage) Fill(ctx context.Context, m volume.Meta, c volume.Content) (volume.Meta, error) {
 	s.empty()
 	s.filled = &builder{
-		b: s.b, d: s.d, name: dataName(m.Format), meta: m, content: c, lock: s.lock, adopt: true,
+		b: s.b, id: s.id, d: s.d, name: dataName(m.Format), meta: m, content: c, lock: s.lock, adopt: true,
 	}
 	m, err := s.filled.build(ctx)
 	if err != nil {

@@ -31,6 +31,7 @@ func (d *dir) newTemp() (*temp, error) {
 	if err != nil {
 		return nil, fault.FromOS("make a temporary file", err)
 	}
+	own.images = d.images
 	for {
 		t := &temp{d: own, name: tempName()}
 		if t.lock, err = own.openNew(t.name + claimSuffix); err != nil {

@@ -263,15 +263,20 @@ func testCopies(t *testing.T, s suite) {
 		p.must(id, func(h volume.Held, m volume.Meta) error {
 			img, release, err := h.Snapshot(ctx, m)
 			switch {
-			case p.Caps().Reflink && err != nil:
+			case (p.Caps().Reflink || f == volume.RBD) && err != nil:
 				t.Errorf("Snapshot: %v", err)
-			case !p.Caps().Reflink && !errors.Is(err, volume.ErrNoReflink):
+			case !p.Caps().Reflink && f != volume.RBD && !errors.Is(err, volume.ErrNoReflink):
 				t.Errorf("Snapshot where blocks can't be shared: %v", err)
 			case err == nil:
 				images, releases = append(images, img), append(releases, release)
 			}
 			for _, to := range p.formats() {
 				told := &progress{t: t}
+				if to == volume.RBD {
+					_, _, err := h.Export(ctx, m, to, nil)
+					wantCode(t, err, fault.UnsupportedFormat)
+					continue
+				}
 				img, release, err := h.Export(ctx, m, to, told.tell)
 				if err != nil {
 					return err

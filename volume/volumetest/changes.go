@@ -81,7 +81,13 @@ func changes(t testing.TB) []change {
 			p.t.Fatal(err)
 		}
 	}
-	raw, qcow2 := has(volume.Raw, of(oldImage)), has(volume.QCOW2, of(oldImage))
+	raw, qcow2, rbd := has(volume.Raw, of(oldImage)), has(volume.QCOW2, of(oldImage)), has(volume.RBD, of(oldImage))
+	cloned := func(p *pool) {
+		rbd(p)
+		if err := clone(p.Backend); err != nil {
+			p.t.Fatal(err)
+		}
+	}
 
 	return []change{
 		{name: "create", needs: volume.Raw, prepare: nothing, do: create(meta(volume.Raw, mib), empty)},
@@ -143,5 +149,21 @@ func changes(t testing.TB) []change {
 		{name: "purge", needs: volume.Raw, prepare: raw, do: under(purge)},
 		{name: "purge from the bin", needs: volume.Raw, prepare: then(raw, trash), do: under(purge)},
 		{name: "purge an overlay", needs: volume.QCOW2, prepare: has(volume.QCOW2, overlay), do: under(purge)},
+		{name: "create rbd", needs: volume.RBD, prepare: nothing, do: create(meta(volume.RBD, mib), empty)},
+		{name: "create rbd with zeros", needs: volume.RBD, prepare: nothing, do: create(meta(volume.RBD, mib), volume.Content{Prealloc: volume.PreallocFull})},
+		{name: "import into rbd", needs: volume.RBD, prepare: nothing, do: create(meta(volume.RBD, 2*mib), of(oldImage))},
+		{name: "clone rbd", needs: volume.RBD, prepare: rbd, do: clone},
+		{name: "grow rbd", needs: volume.RBD, prepare: rbd, do: resize(2*mib, volume.PreallocOff)},
+		{name: "grow rbd with zeros", needs: volume.RBD, prepare: rbd, do: resize(4*mib, volume.PreallocFull)},
+		{name: "shrink rbd", either: true, needs: volume.RBD, prepare: rbd, do: resize(mib/2, volume.PreallocOff)},
+		{name: "convert raw to rbd", needs: volume.RBD, prepare: raw, do: convert(volume.RBD)},
+		{name: "convert rbd to raw", needs: volume.RBD, prepare: rbd, do: convert(volume.Raw)},
+		{name: "replace rbd", needs: volume.RBD, prepare: rbd, do: replace(of(freshImage))},
+		{name: "replace rbd that has a clone", needs: volume.RBD, prepare: cloned, do: replace(of(freshImage))},
+		{name: "trash rbd", needs: volume.RBD, prepare: rbd, do: under(trash)},
+		{name: "restore rbd", needs: volume.RBD, prepare: then(rbd, trash), do: under(restore)},
+		{name: "purge rbd", needs: volume.RBD, prepare: rbd, do: under(purge)},
+		{name: "purge rbd that has a clone", needs: volume.RBD, prepare: cloned, do: under(purge)},
+		{name: "purge rbd from the bin", needs: volume.RBD, prepare: then(rbd, trash), do: under(purge)},
 	}
 }

@@ -138,9 +138,9 @@ func (p *pool) scan() map[volume.ID]volume.Found {
 // keeps reports whether the storage can have volumes of the format.
 func (p *pool) keeps(f volume.Format) bool { return slices.Contains(p.Caps().Formats, f) }
 
-// formats returns those of raw and qcow2 that the storage can have.
+// formats returns those of raw, qcow2 and rbd that the storage can have.
 func (p *pool) formats() (list []volume.Format) {
-	for _, f := range []volume.Format{volume.Raw, volume.QCOW2} {
+	for _, f := range []volume.Format{volume.Raw, volume.QCOW2, volume.RBD} {
 		if p.keeps(f) {
 			list = append(list, f)
 		}

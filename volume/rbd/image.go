@@ -1,0 +1,173 @@
+package rbd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"elstore/volume/fault"
+)
+
+// Create makes an image of zeros.
+func (s *Store) Create(name string, size int64) error {
+	return s.bounded("make the image", func() error { return s.d.Create(name, size) })
+}
+
+// Clone makes an image that begins as another one is now, or as its snapshot is, and shares its data.
+func (s *Store) Clone(from, snap, name string) error {
+	return s.bounded("clone the image", func() error {
+		if snap != "" {
+			return s.d.Clone(from, snap, name)
+		}
+		snap, unsnap, err := s.snap(from)
+		if err != nil {
+			return err
+		}
+		return errors.Join(s.d.Clone(from, snap, name), unsnap())
+	})
+}
+
+// Size asks for an image's size.
+func (s *Store) Size(name string) (size int64, err error) {
+	err = s.bounded("look at the image", func() error {
+		return s.image(name, true, func(h Handle) (err error) {
+			size, err = h.Size()
+			return err
+		})
+	})
+	return size, err
+}
+
+// Resize gives an image another size, also one that is open.
+func (s *Store) Resize(name string, size int64) error {
+	return s.bounded("resize the image", func() error {
+		return s.image(name, false, func(h Handle) error { return h.Resize(size) })
+	})
+}
+
+// Flatten copies what an image has from its parent, so that it stands alone. It stops waiting when ctx ends; the cluster goes on.
+func (s *Store) Flatten(ctx context.Context, name string) error {
+	return s.during(ctx, "flatten the image", 0, func() error {
+		return s.image(name, false, func(h Handle) error {
+			parent, err := h.Parent()
+			if err != nil || parent.ID == "" {
+				return err
+			}
+			if err := h.Flatten(); err != nil {
+				return err
+			}
+			s.collect(parent)
+			return nil
+		})
+	})
+}
+
+// Parent returns the name of the image that one is a clone of, "" where it is none.
+func (s *Store) Parent(name string) (parent string, err error) {
+	err = s.bounded("look at the image", func() error {
+		return s.image(name, true, func(h Handle) error {
+			p, err := h.Parent()
+			parent = p.Name
+			return err
+		})
+	})
+	return parent, err
+}
+
+// Snapshot freezes an image's content until release is called.
+func (s *Store) Snapshot(name string) (snap string, release func(), err error) {
+	var unsnap func() error
+	err = s.bounded("make a snapshot", func() (err error) {
+		snap, unsnap, err = s.snap(name)
+		return err
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	var once sync.Once
+	return snap, func() {
+		once.Do(func() {
+			if err := s.bounded("remove a snapshot", unsnap); err != nil {
+				s.cfg.Log.Warn("snapshot left behind", slog.String("image", name), slog.Any("error", err))
+			}
+		})
+	}, nil
+}
+
+// snap makes a snapshot, and returns what removes it.
+func (s *Store) snap(name string) (snap string, unsnap func() error, err error) {
+	snap = snapPrefix + randomWord()
+	s.mu.Lock()
+	s.copied[name] = append(s.copied[name], snap)
+	s.mu.Unlock()
+	if err := s.image(name, false, func(h Handle) error { return h.Snap(snap) }); err != nil {
+		return "", nil, errors.Join(err, s.copyEnded(name, snap))
+	}
+	return snap, func() error {
+		err := s.image(name, false, func(h Handle) error { return h.Unsnap(snap) })
+		if errno(err) == syscall.ENOENT {
+			err = nil
+		}
+		return errors.Join(err, s.copyEnded(name, snap))
+	}, nil
+}
+
+// copyEnded forgets a snapshot that is not needed any more, and removes the image if that waited for it.
+func (s *Store) copyEnded(name, snap string) error {
+	s.mu.Lock()
+	left := slices.DeleteFunc(s.copied[name], func(other string) bool { return other == snap })
+	doomed := len(left) == 0 && s.doomed[name]
+	s.copied[name] = left
+	if len(left) == 0 {
+		delete(s.copied, name)
+		delete(s.doomed, name)
+	}
+	s.mu.Unlock()
+	if !doomed {
+		return nil
+	}
+	return s.removeNow(name)
+}
+
+// doom has an image that is being copied at this moment removed when that is done.
+func (s *Store) doom(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.copied[name]) > 0 {
+		s.doomed[name] = true
+	}
+	return s.doomed[name]
+}
+
+// clear removes the snapshots that a crash left in an image.
+func (s *Store) clear(name string, h Handle) (foreign []string, err error) {
+	snaps, err := h.Snaps()
+	for _, snap := range snaps {
+		s.mu.Lock()
+		live := slices.Contains(s.copied[name], snap)
+		s.mu.Unlock()
+		switch {
+		case live:
+		case strings.HasPrefix(snap, snapPrefix):
+			if uerr := h.Unsnap(snap); uerr != nil && errno(uerr) != syscall.ENOENT {
+				err = errors.Join(err, uerr)
+			}
+		default:
+			foreign = append(foreign, snap)
+		}
+	}
+	return foreign, err
+}
+
+// cleared is clear for an image that is to be removed, and refuses one that has snapshots of somebody else.
+func (s *Store) cleared(name string, h Handle) error {
+	foreign, err := s.clear(name, h)
+	if err == nil && len(foreign) > 0 {
+		err = fault.Errorf(fault.VolumeCannotBeDeleted, "the image %s has snapshots that somebody made on the cluster, %q: remove them there first (rbd snap rm)", name, foreign)
+	}
+	return err
+}

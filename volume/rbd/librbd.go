@@ -1,0 +1,166 @@
+//go:build ceph
+
+package rbd
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"syscall"
+
+	"github.com/ceph/go-ceph/rados"
+	"github.com/ceph/go-ceph/rbd"
+)
+
+func (d *librbd) FSID() string { return d.fsid }
+
+func (d *librbd) Ping() error {
+	// Whatever the pool holds: that an OSD answered is all.
+	_, err := d.work.pool.Stat("rbd_directory")
+	if err = translateRados(err); errno(err) == syscall.ENOENT {
+		return nil
+	}
+	return err
+}
+
+// translateRados is translate for the errors of librados that have no code.
+func translateRados(err error) error {
+	if errors.Is(err, rados.ErrNotFound) {
+		return syscall.ENOENT
+	}
+	return translate(err)
+}
+
+func (d *librbd) Create(name string, size int64) error {
+	o, err := newImage(false)
+	if err != nil {
+		return err
+	}
+	defer o.Destroy()
+	return translate(rbd.CreateImage(d.work.pool, name, uint64(size), o))
+}
+
+func (d *librbd) Clone(parent, snap, name string) error {
+	o, err := newImage(true)
+	if err != nil {
+		return err
+	}
+	defer o.Destroy()
+	return translate(rbd.CloneImage(d.work.pool, parent, snap, d.work.pool, name, o))
+}
+
+func (d *librbd) Open(name, snap string, readonly bool) (Handle, error) {
+	return openOn(d.work, name, snap, readonly)
+}
+
+func (d *librbd) OpenData(name string, readonly bool) (Handle, error) {
+	return openOn(d.data, name, "", readonly)
+}
+
+func openOn(l link, name, snap string, readonly bool) (Handle, error) {
+	open := rbd.OpenImage
+	if readonly {
+		open = rbd.OpenImageReadOnly
+	}
+	if snap == "" {
+		snap = rbd.NoSnapshot
+	}
+	i, err := open(l.pool, name, snap)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return &image{i}, nil
+}
+
+func (d *librbd) OpenTrashed(id string) (Handle, error) {
+	i, err := rbd.OpenImageById(d.work.pool, id, rbd.NoSnapshot)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return &image{i}, nil
+}
+
+func (d *librbd) Rename(name, to string) error {
+	return translate(rbd.GetImage(d.work.pool, name).Rename(to))
+}
+
+func (d *librbd) Remove(name string) error { return translate(rbd.RemoveImage(d.work.pool, name)) }
+
+func (d *librbd) Names() ([]string, error) {
+	names, err := rbd.GetImageNames(d.work.pool)
+	return names, translate(err)
+}
+
+func (d *librbd) TrashMove(name string) error {
+	return translate(rbd.GetImage(d.work.pool, name).Trash(0))
+}
+
+func (d *librbd) TrashRestore(id, name string) error {
+	return translate(rbd.TrashRestore(d.work.pool, id, name))
+}
+
+func (d *librbd) TrashRemove(id string) error {
+	return translate(rbd.TrashRemove(d.work.pool, id, true))
+}
+
+func (d *librbd) Trashed() ([]Trashed, error) {
+	list, err := rbd.GetTrashList(d.work.pool)
+	if err != nil {
+		return nil, translate(err)
+	}
+	all := make([]Trashed, len(list))
+	for i, t := range list {
+		all[i] = Trashed{ID: t.Id, Name: t.Name}
+	}
+	return all, nil
+}
+
+// command asks the monitors for something.
+func (d *librbd) command(out any, words map[string]any) error {
+	words["format"] = "json"
+	data, err := json.Marshal(words)
+	if err != nil {
+		return err
+	}
+	answer, _, err := d.work.conn.MonCommand(data)
+	if err != nil || out == nil {
+		return translate(err)
+	}
+	return json.Unmarshal(answer, out)
+}
+
+func (d *librbd) Grant(name, osdCaps string) (string, error) {
+	var made []struct {
+		Key string `json:"key"`
+	}
+	err := d.command(&made, map[string]any{
+		"prefix": "auth get-or-create", "entity": "client." + name,
+		"caps": []string{"mon", "profile rbd", "osd", osdCaps},
+	})
+	if err == nil && (len(made) != 1 || made[0].Key == "") {
+		err = syscall.EPROTO
+	}
+	if err != nil {
+		return "", err
+	}
+	return made[0].Key, nil
+}
+
+func (d *librbd) Revoke(name string) error {
+	err := d.command(nil, map[string]any{"prefix": "auth del", "entity": "client." + name})
+	if errno(err) == syscall.ENOENT {
+		return nil
+	}
+	return err
+}
+
+func (d *librbd) Monitors() (string, error) {
+	hosts, err := d.work.conn.GetConfigOption("mon_host")
+	return strings.TrimSpace(hosts), translate(err)
+}
+
+func (d *librbd) Close() error {
+	d.data.close()
+	d.work.close()
+	return nil
+}
