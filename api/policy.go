@@ -69,6 +69,8 @@ var policy = []rule{
 		POST /update/transfer
 		POST /transfer
 		POST /overlay/compact
+		POST /ceph/create
+		POST /ceph/credentials
 		POST /destroy
 		POST /trash/restore
 		POST /trash/empty

@@ -72,6 +72,8 @@ func TestCheckRefuses(t *testing.T) {
 		line                int
 		says                string // in the sentence
 	}{
+		{"a secret in the wrong place", "user-data", "password: hunter2\n", 1, `the first line is "password:…"; expected`},
+		{"a bare secret", "user-data", "0123456789abcdef0123456789abcdef\n", 1, `the first line is "0123456789abcdef…"`},
 		{"plain text", "user-data", "hello\n", 1, "#cloud-config"},
 		{"YAML without end", "user-data", "#cloud-config\na: [" + strings.Repeat("a,", 512<<10) + "]\n", 0, "at most 524288 are read"},
 		{"HTML", "user-data", "<html>\n", 1, `the first line is "<html>"`},

@@ -35,6 +35,13 @@
 // CONCLUDING or REVERTING lets in the side that stays, and goes on fencing the other, which is not let in again. A journal that can't be
 // read, or records that name a migration of which nothing is known, need an operator; nobody writes before that.
 //
+// # What is refused meanwhile
+//
+// volume asks Service.Held, under the volume's lock, before it resizes, converts, compacts, destroys or transfers a volume; export
+// refuses other exports of it, and unexport, since its records name the migration. What else needs a volume that nobody uses its
+// claims refuse. Held
+// goes by the journal alone, so that it holds for volumes too that don't stand at the moment, or never will.
+//
 // # Time
 //
 // A set that is PREPARED has a deadline. When it has passed, a destination that never logged in is taken back; one that did is kept, and

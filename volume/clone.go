@@ -110,7 +110,8 @@ func (s *Service) cloneHeld(ctx context.Context, h *handle, n NewVolume, p Progr
 	fill := func(ctx context.Context, mk *making) (Meta, error) {
 		return mk.stage.Fill(ctx, n.Meta, Content{From: &img, Alg: n.Meta.Alg, Progress: p})
 	}
-	if n.Pool == "" && h.at.backend.Caps().Reflink {
+	shares := h.at.backend.Caps().Reflink || n.Meta.Format == RBD
+	if n.Pool == "" && shares {
 		// Beside its source the clone takes no room and no time; elsewhere only where there is no room.
 		near := w
 		near.Pool, near.Write = h.at.pool.Name(), metadataRoom
@@ -118,7 +119,7 @@ func (s *Service) cloneHeld(ctx context.Context, h *handle, n NewVolume, p Progr
 		if err == nil || fault.KindOf(err) != fault.NoSpace {
 			return v, err
 		}
-	} else if n.Pool == h.at.pool.Name() && h.at.backend.Caps().Reflink {
+	} else if n.Pool == h.at.pool.Name() && shares {
 		w.Write = metadataRoom
 	}
 	return s.make(ctx, &n, w, fill)

@@ -35,17 +35,17 @@ func (s *Service) Convert(ctx context.Context, id ID, by Who, to Format, p Progr
 		if err != nil {
 			return err
 		}
-		return s.rewrite(ctx, h, EventConverted, need, func() (Meta, error) { return h.Convert(ctx, m, to, p) })
+		return s.rewrite(ctx, h, EventConverted, to, need, func() (Meta, error) { return h.Convert(ctx, m, to, p) })
 	})
 }
 
-// Compact makes an overlay volume that nothing uses stand alone. One that does is compacted already.
+// Compact makes an overlay volume, or a clone on Ceph, that nothing uses stand alone. One that does is compacted already.
 func (s *Service) Compact(ctx context.Context, id ID, by Who, p Progress) error {
 	return s.operate(ctx, id, by, Operation{Purpose: "compact"}, func(ctx context.Context, h *handle) error {
 		if err := h.usable(); err != nil {
 			return err
 		}
-		if h.found.Meta.Base == "" {
+		if h.found.Meta.Base == "" && h.found.Meta.Format != RBD { // whose parent only the cluster knows
 			return nil
 		}
 		if err := s.held(h); err != nil {
@@ -58,13 +58,13 @@ func (s *Service) Compact(ctx context.Context, id ID, by Who, p Progress) error 
 		if err != nil {
 			return err
 		}
-		return s.rewrite(ctx, h, EventReplaced, need, func() (Meta, error) { return h.Compact(ctx, h.found.Meta, p) })
+		return s.rewrite(ctx, h, EventReplaced, h.found.Meta.Format, need, func() (Meta, error) { return h.Compact(ctx, h.found.Meta, p) })
 	})
 }
 
-// rewrite makes room for the need bytes of another image while fn makes it the volume's image.
-func (s *Service) rewrite(ctx context.Context, h *handle, event string, need int64, fn func() (Meta, error)) error {
-	return s.withRoom(ctx, h, need, func() error {
+// rewrite makes room for the need bytes of another image, of a format, while fn makes it the volume's image.
+func (s *Service) rewrite(ctx context.Context, h *handle, event string, format Format, need int64, fn func() (Meta, error)) error {
+	return s.withRoom(ctx, h, format, need, func() error {
 		m, err := fn()
 		if err != nil {
 			return s.reread(ctx, h, err)
@@ -75,9 +75,9 @@ func (s *Service) rewrite(ctx context.Context, h *handle, event string, need int
 	})
 }
 
-// withRoom reserves room for need bytes while fn writes them.
-func (s *Service) withRoom(ctx context.Context, h *handle, need int64, fn func() error) error {
-	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{Pool: h.at.pool.Name(), Size: h.found.Meta.Size, Write: need, Format: h.found.Meta.Format}}, s.emptyOldest)
+// withRoom reserves room for need bytes of an image of a format while fn writes them.
+func (s *Service) withRoom(ctx context.Context, h *handle, format Format, need int64, fn func() error) error {
+	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{{Pool: h.at.pool.Name(), Size: h.found.Meta.Size, Write: need, Format: format}}, s.emptyOldest)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,11 @@ func (s *Service) Download(ctx context.Context, id ID, by Who, format Format, p 
 	if err != nil {
 		return nil, err
 	}
-	if format == "" {
+	switch {
+	case format != "":
+	case v.Meta.Format == RBD:
+		format = Raw
+	default:
 		format = v.Meta.Format
 	}
 	d := &Download{Format: format, Volume: v}
@@ -78,18 +82,14 @@ func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Pr
 	var img Image
 	d.release = func() {}
 	switch o := s.inUse(h); {
+	case m.Format == RBD: // in use or not: the copy is of a snapshot
+		img, d.release, err = s.exportImage(ctx, h, d.Format, p)
 	case o != nil && d.Format == m.Format && m.Base == "":
 		img, d.release, err = s.snapshot(ctx, h, o)
 	case o != nil:
 		return false, fault.Errorf(fault.VolumeInUse, "volume %s is used by %s, and can be downloaded only as %s now", h.found.ID, o.names(), m.Format)
 	case d.Format != m.Format || m.Base != "":
-		var need int64
-		if need, err = s.copyRoom(h); err == nil {
-			err = s.withRoom(ctx, h, need, func() error {
-				img, d.release, err = h.Export(ctx, m, d.Format, p)
-				return err
-			})
-		}
+		img, d.release, err = s.exportImage(ctx, h, d.Format, p)
 	case h.at.backend.Caps().Reflink:
 		img, d.release, err = h.Snapshot(ctx, m)
 	default:
@@ -109,4 +109,18 @@ func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Pr
 	}
 	d.release()
 	return false, fault.FromOS("open image", err)
+}
+
+// exportImage makes a copy of the image in a format that stands alone.
+func (s *Service) exportImage(ctx context.Context, h *handle, format Format, p Progress) (img Image, release func(), err error) {
+	release = func() {}
+	need, err := s.copyRoom(h)
+	if err != nil {
+		return img, release, err
+	}
+	err = s.withRoom(ctx, h, format, need, func() (err error) {
+		img, release, err = h.Export(ctx, h.found.Meta, format, p)
+		return err
+	})
+	return img, release, err
 }

@@ -44,12 +44,12 @@ func (e *Edit) ReadFile(name string) ([]byte, error) { return e.h.ReadFile(name)
 
 // Room refuses, with NoSpace, to begin a change that writes more bytes than there is room for now.
 func (e *Edit) Room(bytes int64) error {
-	return e.s.withRoom(e.ctx, e.h, bytes+metadataRoom, func() error { return nil })
+	return e.s.withRoom(e.ctx, e.h, e.h.found.Meta.Format, bytes+metadataRoom, func() error { return nil })
 }
 
 // WriteFile replaces a file beside the image, or makes it.
 func (e *Edit) WriteFile(name string, data []byte) error {
-	return e.s.withRoom(e.ctx, e.h, int64(len(data))+metadataRoom, func() error { return e.h.WriteFile(name, data) })
+	return e.s.withRoom(e.ctx, e.h, e.h.found.Meta.Format, int64(len(data))+metadataRoom, func() error { return e.h.WriteFile(name, data) })
 }
 
 // RemoveFile removes a file beside the image, which may be absent.

@@ -109,12 +109,15 @@ func ParseMeta(data []byte) (Meta, error) {
 	return m, nil
 }
 
+// OnCeph reports whether the image lies on a Ceph cluster, which the format says.
+func (m Meta) OnCeph() bool { return m.Format == RBD }
+
 // Encode writes the meta.json, on one line, with the unknown keys after ours in their order.
 func (m Meta) Encode() []byte {
 	data, err := json.Marshal(metaFile{
 		Creator: m.Creator, Name: m.Name, Private: m.Private, Bootable: m.Bootable, ReadOnly: m.ReadOnly,
 		Shareable: m.Shareable, Clonable: &m.Clonable, Alg: &m.Alg, Format: &m.Format, Bus: &m.Bus,
-		CloudInit: m.CloudInit, Ceph: m.Ceph, Size: m.Size, Base: m.Base,
+		CloudInit: m.CloudInit, Ceph: m.OnCeph(), Size: m.Size, Base: m.Base,
 	})
 	if err != nil {
 		panic("volume: meta can't be encoded: " + err.Error()) // no field of it can fail

@@ -162,7 +162,7 @@ func (s *Service) takeOver(ctx context.Context, h *handle, f *os.File, part Part
 	if img.Format != string(m.Format) || img.Size != m.Size {
 		need += img.OnDisk // otherwise it is moved into its place
 	}
-	return s.rewrite(ctx, h, EventReplaced, need, func() (Meta, error) {
+	return s.rewrite(ctx, h, EventReplaced, h.found.Meta.Format, need, func() (Meta, error) {
 		return h.Replace(ctx, m, Content{From: &img, Alg: m.Alg, Progress: p})
 	})
 }

@@ -243,6 +243,21 @@ func TestRequests(t *testing.T) {
 			`{}`,
 		},
 		{
+			"create on Ceph", func(ctx context.Context, c *client.Client) error {
+				return wait(c.CreateOnCeph(ctx, client.CreateRequest{Creator: me, Name: "n", Size: 512}))
+			},
+			seen{Method: "POST", Path: "/ceph/create", Key: "+", Prefer: "respond-async", Body: `{"creatorID":"` + me + `","name":"n","size":0.000000512}`},
+			`{}`,
+		},
+		{
+			"credentials on Ceph", func(ctx context.Context, c *client.Client) error {
+				_, err := c.CephCredentials(ctx, vid, me)
+				return err
+			},
+			seen{Method: "POST", Path: "/ceph/credentials", Body: `{"client_uid":"` + me + `","volume_id":"` + vid + `"}`},
+			`{}`,
+		},
+		{
 			"transfer", func(ctx context.Context, c *client.Client) error {
 				_, err := c.Transfer(ctx, vid, me, "aa")
 				return err

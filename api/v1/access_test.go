@@ -166,6 +166,8 @@ var rights = []right{
 	{call: "POST /update/transfer", body: `{"vid": "$volume", "creatorID": "$me", "newCreatorID": "` + bob + `"}`, want: owners},
 	{call: "POST /transfer", body: `{"vid": "$volume", "creatorID": "$me", "newCreatorID": "` + bob + `"}`, want: owners},
 	{call: "POST /overlay/compact", body: `{"vid": "$volume", "creatorID": "$me"}`, want: owners},
+	{call: "POST /ceph/create", body: `{"creatorID": "$me", "name": "n", "size": 0.001, "format": "raw"}`, want: usersFail},
+	{call: "POST /ceph/credentials", body: `{"volume_id": "$volume", "client_uid": "$me"}`, want: [6]int{401, 403, 400, 404, 400, 400}},
 	{call: "POST /export", body: `{"volume_id": "$volume", "client_uid": "$me"}`, want: owners},
 	{call: "POST /unexport", body: `{"volume_id": "$exported", "client_uid": "$me"}`, want: users},
 	{call: "GET /exports", want: everybody},

@@ -97,7 +97,7 @@ func (f *filter) keep() func(*volume.Volume) bool {
 		return is(f.ID, v.ID) && is(f.Creator, m.Creator) && is(f.Size, m.Size) && is(f.Name, m.Name) &&
 			is(f.Format, m.Format) && is(f.ISOType, v.ISOType) && is(f.Private, m.Private) && is(f.Bootable, m.Bootable) &&
 			is(f.ReadOnly, m.ReadOnly) && is(f.Shareable, m.Shareable) && is(f.Clonable, m.Clonable) && is(f.Alg, m.Alg) &&
-			is(f.Bus, m.Bus) && is(f.CloudInit, m.CloudInit) && is(f.Ceph, m.Ceph) && is(f.Exported, len(v.Exports) > 0) &&
+			is(f.Bus, m.Bus) && is(f.CloudInit, m.CloudInit) && is(f.Ceph, m.OnCeph()) && is(f.Exported, len(v.Exports) > 0) &&
 			is(f.Pool, v.Pool) && is(f.Locked, v.Locked != "") && is(f.Operation, v.Locked) && is(f.Available, v.Available) &&
 			is(f.Overlay, m.Base != "") && haveAll(m.Extra, own)
 	}

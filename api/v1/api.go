@@ -86,6 +86,9 @@ func (a *API) Routes() []rest.Route {
 		{Methods: post, Path: "/transfer", Handler: changes(a, a.transfer)},
 		{Methods: post, Path: "/overlay/compact", Handler: changes(a, a.compact)},
 
+		{Methods: post, Path: "/ceph/create", Handler: changes(a, a.createOnCeph)},
+		{Methods: post, Path: "/ceph/credentials", Handler: a.credentials},
+
 		{Methods: post, Path: "/destroy", Handler: changes(a, a.destroy)},
 		{Methods: either, Path: "/trash", Handler: a.trash},
 		{Methods: post, Path: "/trash/restore", Handler: changes(a, a.restore)},

@@ -104,8 +104,8 @@ func (a *API) unexport(ctx context.Context, req struct {
 		answer[key] = value
 	}
 	answer["volume_id"], answer["client_uid"] = req.Volume, req.Client
-	if a.mayNotSee(ctx, req.Volume) != nil { // there is nothing to end
-		return work{answer: answer}, nil
+	if a.mayNotSee(ctx, req.Volume) != nil {
+		return work{answer: answer}, nil //nolint:nilerr // for who can't see it there is nothing to end
 	}
 	return work{kind: "unexport", owner: &req.Client, volumes: []volume.ID{req.Volume}, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
 		return answer, a.cfg.Exports.Unexport(ctx, req.Volume, req.Client, req.Type, req.IfIdle)
@@ -160,7 +160,7 @@ func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 			continue
 		}
 		e := exportInfo{
-			exportedTo: exported(i.Volume, &i.Record), Pool: i.Pool, Name: i.Name, Portals: i.Where, State: i.State, Rates: i.Rates,
+			exportedTo: exported(i.Volume, &i.Record), Pool: i.Pool, Name: i.Name, Portals: append([]string{}, i.Where...), State: i.State, Rates: i.Rates,
 			Sessions: i.Sessions, Counts: i.Counts,
 			ReadTime: i.Counts.ReadLatency.Sum.Microseconds(), WriteTime: i.Counts.WriteLatency.Sum.Microseconds(),
 		}

@@ -51,7 +51,7 @@ func recordOf(v *volume.Volume) record {
 	r := record{
 		ID: v.ID, Creator: m.Creator, Size: m.Size, Name: m.Name, Format: m.Format, ISOType: v.ISOType,
 		Private: m.Private, Bootable: m.Bootable, ReadOnly: m.ReadOnly, Shareable: m.Shareable, Clonable: m.Clonable,
-		Alg: m.Alg, Bus: m.Bus, CloudInit: m.CloudInit, Ceph: m.Ceph, Exported: len(v.Exports) > 0,
+		Alg: m.Alg, Bus: m.Bus, CloudInit: m.CloudInit, Ceph: m.OnCeph(), Exported: len(v.Exports) > 0,
 		SizeOnDisk: v.OnDisk, LastUpdated: timestamp(v.LastUpdated), Pool: v.Pool, Locked: v.Locked != "",
 		Operation: v.Locked, Exports: v.Exports, Available: v.Available, Overlay: m.Base != "", extra: m.Extra,
 	}

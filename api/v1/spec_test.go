@@ -111,7 +111,7 @@ func TestVersion(t *testing.T) {
 
 func TestWhatComesLaterIsNotThere(t *testing.T) {
 	s := newServer(t, `{}`)
-	for _, path := range []string{"/ceph/create", "/pools/refresh/all"} {
+	for _, path := range []string{"/ceph/destroy", "/pools/refresh/all"} {
 		resp, err := http.Post(s.http.URL+base+path, "", strings.NewReader(`{}`))
 		if err != nil {
 			t.Fatal(err)

@@ -85,7 +85,7 @@ func (r *updateRequest) impossible(v *volume.Volume) error {
 // fixed refuses other values for those attributes of a record that are no client's to set. A record sent back as it
 // came is fine, and so is one whose state has changed since.
 func (r *updateRequest) fixed(v *volume.Volume) error {
-	has := map[string]any{"size": v.Meta.Size, "pool": v.Pool, "ceph": v.Meta.Ceph, "iso_type": v.ISOType}
+	has := map[string]any{"size": v.Meta.Size, "pool": v.Pool, "ceph": v.Meta.OnCeph(), "iso_type": v.ISOType}
 	for key, text := range r.Unknown {
 		value, there := has[key]
 		if !there {

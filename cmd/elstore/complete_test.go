@@ -27,7 +27,7 @@ func TestCompletion(t *testing.T) {
 		{"volume info w", map[string][]reply{"POST /accessible": {volumes}}, []string{"web\traw, 10 GB", dir4}},
 		{"volume info 2BEF", map[string][]reply{"POST /accessible": {volumes}}, []string{webID + "\tweb, raw, 10 GB", dbID + "\ttwin, raw, 10 GB", dir4}},
 		{"volume info web ", map[string][]reply{"POST /accessible": {volumes}}, []string{dbID + "\ttwin, raw, 10 GB", otherID + "\ttwin, raw, 10 GB", dir4}},
-		{"volume convert web ", nil, []string{"raw", "qcow2", dir4}},
+		{"volume convert web ", nil, []string{"raw", "qcow2", "rbd", dir4}},
 		{"volume convert web raw ", nil, []string{dir4}},
 		{"volume upload web ", nil, []string{dirFiles}},
 		{"volume create ", nil, []string{dir4}},

@@ -51,6 +51,10 @@ const (
 	jobID32 = "0123456789abcdef0123456789abcdee"
 )
 
+const cephAnswer = `{"volume_id":"` + webID + `","client_uid":"` + anybody + `","cluster":"f","monitors":["192.0.2.1:6789","192.0.2.2:6789"],"ceph_pool":"volumes",` +
+	`"image":"elstore.x","user":"elstore.u","key":"k==","conf":"[global]\nfsid = f\n","keyring":"[client.elstore.u]\n\tkey = k==\n",` +
+	`"uri":"rbd:volumes/elstore.x:id=elstore.u","object":{"id":"x"},"blockdev":{"driver":"rbd"}}`
+
 func doneJob(result string) string {
 	return `{"id":"` + jobID + `","kind":"clone","state":"done","bytes_done":9,"bytes_total":9,"created":"2026-01-02T03:04:05Z","result":` + result + `}`
 }
@@ -157,6 +161,14 @@ func TestOutput(t *testing.T) {
 		{"volume/transfer", "volume transfer web 5E96AFA5-2c1a-5334-8adc-5c5663978058", with("POST /update/transfer", echo)},
 		{"volume/import", "volume import old --path /srv/old.vmdk --source-format vmdk --overlay --bootable", answers{"POST /import": {ok(strings.ReplaceAll(made, `"web"`, `"old"`))}}},
 		{"volume/compact", "volume compact web", with("POST /overlay/compact", echo)},
+		{"volume/credentials", "volume credentials web", with("POST /ceph/credentials", ok(cephAnswer))},
+		{"volume/credentials-qemu", "volume credentials web --for qemu --to " + bob, with("POST /ceph/credentials", ok(cephAnswer))},
+		{"volume/credentials-uri", "volume credentials web --for uri", with("POST /ceph/credentials", ok(cephAnswer))},
+		{"volume/credentials-conf", "volume credentials web --for conf", with("POST /ceph/credentials", ok(cephAnswer))},
+		{"volume/credentials-keyring", "volume credentials web --for keyring", with("POST /ceph/credentials", ok(cephAnswer))},
+		{"volume/credentials-json", "volume credentials web --json", with("POST /ceph/credentials", ok(cephAnswer))},
+		{"volume/credentials-wrong", "volume credentials web --for x", answers{}},
+		{"volume/credentials-refused", "volume credentials web", with("POST /ceph/credentials", refuses(400, "UnsupportedFormat", "it has format raw"))},
 		{"volume/destroy", "volume destroy web", with("POST /destroy", echo)},
 		{"volume/destroy-purge", "volume destroy " + webID + " " + dbID + " --purge", answers{"POST /destroy": {echo, refuses(409, "VolumeCannotBeDeleted", "volume is exported")}}},
 		{"volume/destroy-purge-bin", "volume destroy web --purge -q", answers{"POST /accessible": {ok(`[]`)}, "POST /trash": {byName}, "POST /destroy": {echo}}},

@@ -17,6 +17,7 @@ A volume is named by its id, the first 4 or more digits of it, or its name: see
 		newVolumeCreate(c), newVolumeList(c), newVolumeInfo(c), newVolumeSet(c), newVolumeResize(c),
 		newVolumeConvert(c), newVolumeClone(c), newVolumeTransfer(c), newVolumeImport(c), newVolumeCompact(c),
 		newVolumeUpload(c), newVolumeDownload(c), newVolumeDestroy(c), newVolumeRestore(c),
+		newVolumeCredentials(c),
 	)
 	return cmd
 }
@@ -24,7 +25,7 @@ A volume is named by its id, the first 4 or more digits of it, or its name: see
 // The words that a volume's attributes can have, for completion; the server decides.
 var (
 	imageWords    = words("raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx")
-	formatWords   = words("raw", "qcow2")
+	formatWords   = words("raw", "qcow2", "rbd")
 	busWords      = words("virtio", "scsi", "sata", "ide")
 	algWords      = words("cp", "rsync", "rclone", "no")
 	preallocWords = words("off", "metadata", "falloc", "full")
@@ -41,7 +42,7 @@ type attributes struct {
 // add adds the flags to cmd.
 func (a *attributes) add(c *cli, cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&a.Format, "format", "", "how the image is stored: raw or qcow2 (default raw)")
+	f.StringVar(&a.Format, "format", "", "how the image is stored: raw, qcow2, or rbd on Ceph (default raw)")
 	f.StringVar(&a.Pool, "pool", "", "pool to put it in (default the one with most room)")
 	f.StringVar(&a.Bus, "bus", "", "how machines see it: virtio, scsi, sata or ide (default virtio)")
 	f.StringVar(&a.Alg, "alg", "", "how clones are copied: cp, rsync, rclone, or no for never (default cp)")

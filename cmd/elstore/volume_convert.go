@@ -38,8 +38,9 @@ func newVolumeCompact(c *cli) *cobra.Command {
 	var noWait bool
 	cmd := &cobra.Command{
 		Use:   "compact VOLUME",
-		Short: "Make an overlay stand alone",
-		Long: `Copy what an overlay volume needs of its base image into the volume, so that it stands alone.
+		Short: "Make an overlay, or a clone on Ceph, stand alone",
+		Long: `Copy what an overlay volume needs of its base image, or a clone on Ceph of its parent, into the
+volume, so that it stands alone.
 A volume that does already stays as it is.`,
 		Example:           "  elstore volume compact web",
 		Args:              args(1, 1, "VOLUME"),

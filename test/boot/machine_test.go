@@ -104,6 +104,7 @@ func last(text string) string { return text[max(0, len(text)-6000):] }
 // A machine boots from a volume made of a cloud image and configures itself from its seed. After the seed is edited the next boot applies
 // it.
 func TestMachineConfiguresItself(t *testing.T) {
+	t.Parallel()
 	url := publish(t)
 	s := startStore(t)
 	var made struct{ VID, Seed string }

@@ -102,7 +102,7 @@ func makeCloud(temp, to string, boot image, debs []string) error {
 	}
 	err = run("mmdebstrap", "--mode=root", "--variant=custom", "--format=directory", "--include="+strings.Join(names, ","),
 		`--aptopt=APT::Sandbox::User "root"`, "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-		"--dpkgopt=path-exclude=/usr/share/doc/*", "bookworm", root, "deb [trusted=yes] copy://"+archive+" ./")
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=force-unsafe-io", "bookworm", root, "deb [trusted=yes] copy://"+archive+" ./")
 	if err != nil {
 		return err
 	}

@@ -8,9 +8,11 @@ import (
 
 	"elstore/iso"
 	"elstore/pool"
+	"elstore/test/rbdmodel"
 	"elstore/volume"
 	"elstore/volume/file"
 	"elstore/volume/qemu"
+	"elstore/volume/rbd"
 )
 
 // Parts is the inside of a server in the test's own process, put together as `elstore serve` does.
@@ -21,6 +23,7 @@ type Parts struct {
 	Jobs    *volume.Jobs
 	Keys    *volume.Keys
 	State   *os.Root
+	Cluster *rbdmodel.Cluster // a model, where the images of pools on Ceph lie
 
 	Exported func(id volume.ID, dir *os.Root) string // of whoever exports the volumes; nil: nobody
 }
@@ -29,7 +32,7 @@ type Parts struct {
 // leaves it. Everything is closed with the test.
 func Assemble(t testing.TB, root string, change func(*volume.Config)) *Parts {
 	t.Helper()
-	p := &Parts{Events: volume.NewEvents(1000)}
+	p := &Parts{Events: volume.NewEvents(1000), Cluster: rbdmodel.New()}
 	log := slog.New(slog.DiscardHandler)
 	state, err := os.OpenRoot(t.TempDir())
 	must(t, err)
@@ -43,7 +46,11 @@ func Assemble(t testing.TB, root string, change func(*volume.Config)) *Parts {
 		Root: root, ServerID: volume.NewID().String(), Log: log,
 		Attach: func(ctx context.Context, at *pool.Pool) (volume.Caps, error) {
 			s := at.Settings()
-			b, err := file.Open(ctx, file.Config{Dir: at.Path(), Unique: s.Unique, Shared: s.Shared, Tool: tool, Opener: opener, Log: log})
+			var images file.Images
+			if s.Ceph != nil {
+				images = rbd.NewStore(rbd.Config{Pool: s.Ceph.Pool, ServerID: "server"}, p.Cluster.Client(nil))
+			}
+			b, err := file.Open(ctx, file.Config{Dir: at.Path(), Unique: s.Unique, Shared: s.Shared, Tool: tool, Opener: opener, Log: log, Images: images})
 			if err != nil {
 				return volume.Caps{}, err
 			}

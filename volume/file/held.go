@@ -147,9 +147,17 @@ func (h *held) ready(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case h.broken != nil:
-		return fault.Errorf(fault.VolumeDamaged, "volume %s was left behind by a failure and can't be recovered: %w", h.id, h.broken)
+		return h.unrecovered()
 	}
 	return nil
+}
+
+// unrecovered says why the volume can't be used.
+func (h *held) unrecovered() error {
+	if h.b.clusterGone(h.broken) {
+		return fault.Errorf(fault.PoolUnavailable, "volume %s was left behind by a failure, and is recovered when its cluster is back: %w", h.id, h.broken)
+	}
+	return fault.Errorf(fault.VolumeDamaged, "volume %s was left behind by a failure and can't be recovered: %w", h.id, h.broken)
 }
 
 // commit replaces meta.json: the moment at which a change counts. If it fails, the old one is put back, since the new
@@ -180,8 +188,8 @@ func (h *held) Load(context.Context) (volume.Found, error) {
 		return volume.Found{}, fault.Errorf(fault.VolumeNotFound, "no volume %s: %w", h.id, fs.ErrNotExist)
 	}
 	f, err := h.b.load(h.d, h.id, h.inBin)
-	if err == nil && h.broken != nil {
-		f.Problem = fault.Errorf(fault.VolumeDamaged, "volume %s was left behind by a failure and can't be recovered: %w", h.id, h.broken)
+	if err == nil && h.broken != nil && !h.b.clusterGone(h.broken) {
+		f.Problem = h.unrecovered()
 	}
 	return f, err
 }

@@ -47,6 +47,8 @@ type Images interface {
 	Remove(name string) error
 	// OpenDevice opens an image, or with snap its snapshot for reading. The Device is a volume.ExtentReader.
 	OpenDevice(ctx context.Context, name, snap string, readonly bool) (volume.Device, error)
+	// Credentials lets a client open an image, and nothing else, without this server.
+	Credentials(name string, id volume.ID, client volume.Client) (volume.DirectAccess, error)
 	// Usage returns what Measure found, or an earlier look at it. It never waits.
 	Usage(name string) (bytes int64, modified time.Time)
 	Measure(name string)
@@ -132,6 +134,12 @@ func (b *Backend) clustered(f volume.Found) volume.Found {
 	return f
 }
 
+// clusterGone reports whether err, of recovering a volume, may be the cluster's alone: then the volume is not damaged, and whoever
+// has its lock next recovers it. What is there is what meta.json says.
+func (b *Backend) clusterGone(err error) bool {
+	return b.cfg.Images != nil && fault.Is(err, fault.PoolUnavailable)
+}
+
 // statImage adds what is known of a volume's image on the cluster.
 func (b *Backend) statImage(id volume.ID, st *volume.Stat) {
 	d, err := b.pool.volume(".", id)
@@ -151,6 +159,25 @@ func (b *Backend) statImage(id volume.ID, st *volume.Stat) {
 	if modified.After(st.Modified) {
 		st.Modified = modified
 	}
+}
+
+var _ volume.DirectBackend = (*Backend)(nil)
+
+// Direct lets a client open the image of a volume in format rbd itself.
+func (b *Backend) Direct(_ context.Context, id volume.ID, client volume.Client) (volume.DirectAccess, error) {
+	d, err := b.pool.volume(".", id)
+	if err != nil {
+		return volume.DirectAccess{}, fault.FromOS("open volume", err)
+	}
+	defer d.close()
+	image, err := d.ref(dataName(volume.RBD))
+	if errors.Is(err, fs.ErrNotExist) {
+		return volume.DirectAccess{}, fault.Errorf(fault.UnsupportedFormat, "volume %s has no image on a cluster", id)
+	}
+	if err != nil {
+		return volume.DirectAccess{}, err
+	}
+	return b.cfg.Images.Credentials(image, id, client)
 }
 
 // image returns the name of the volume's image on the cluster, "" where it has none that could be worked on.

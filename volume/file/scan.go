@@ -239,6 +239,8 @@ func (b *Backend) settleOne(ctx context.Context, p place) (volume.Found, error) 
 	switch {
 	case err != nil:
 		return f, err
+	case b.clusterGone(serr):
+		b.cfg.Log.Warn("volume not recovered yet", slog.Any("volume", p.id), slog.Any("error", serr))
 	case serr != nil:
 		b.cfg.Log.Error("volume not recovered", slog.Any("volume", p.id), slog.Any("error", serr))
 		f.Problem = fault.Errorf(fault.VolumeDamaged, "volume %s was left behind by a crash and can't be recovered: %w", p.id, serr)

@@ -12,16 +12,6 @@ import (
 	"elstore/volume/fault"
 )
 
-// Credentials are what a hypervisor needs to open an image itself.
-type Credentials struct {
-	Cluster  string // the cluster's fsid
-	Monitors string // their addresses, as mon_host in a ceph.conf
-	Pool     string
-	Image    string
-	User     string // without "client."
-	Key      string // a secret
-}
-
 // userPrefix begins the names of the users that Credentials makes: elstore.<volume id>.<client id>.
 const userPrefix = "elstore."
 
@@ -31,8 +21,8 @@ const usersKey = "elstore.users"
 // Credentials makes a user of the cluster, or finds the one that it made before, that may do nothing but use this image, and go when
 // the image does. The pool's own user must be allowed to make users. What keeps two from writing at once is the image's exclusive
 // lock.
-func (s *Store) Credentials(name string, id volume.ID, client volume.Client) (c Credentials, err error) {
-	c = Credentials{Cluster: s.d.FSID(), Pool: s.cfg.Pool, Image: name, User: userPrefix + id.String() + "." + volume.ID(client).String()}
+func (s *Store) Credentials(name string, id volume.ID, client volume.Client) (c volume.DirectAccess, err error) {
+	c = volume.DirectAccess{Cluster: s.d.FSID(), Pool: s.cfg.Pool, Image: name, User: userPrefix + id.String() + "." + volume.ID(client).String()}
 	err = s.bounded("make a Ceph user for the image", func() error {
 		line, err := s.line(name)
 		if err != nil {
@@ -59,7 +49,7 @@ func (s *Store) Credentials(name string, id volume.ID, client volume.Client) (c 
 		return err
 	})
 	if err != nil {
-		return Credentials{}, err
+		return volume.DirectAccess{}, err
 	}
 	return c, nil
 }
