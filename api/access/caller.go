@@ -22,8 +22,11 @@ type Caller struct {
 
 type callerKey struct{}
 
-// WithCaller makes CallerOf return c for ctx and what comes of it, and limits it to c's pools.
+// WithCaller makes CallerOf return c for ctx and what comes of it, limits it to c's pools, and vouches for c's identity.
 func WithCaller(ctx context.Context, c *Caller) context.Context {
+	if c.Who() != nil {
+		ctx = volume.Proven(ctx)
+	}
 	if c.Limited() {
 		ctx = volume.Within(ctx, c.Pools)
 	}

@@ -1,0 +1,113 @@
+package v1_test
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"elstore/volume"
+)
+
+// TestALockTellsNothing: a private volume that is locked looks, to whom it is not, as one that never was, and is not waited for.
+func TestALockTellsNothing(t *testing.T) {
+	g := newGuarded(t)
+	tried := 0
+	for _, r := range rights {
+		if !strings.Contains(r.request+r.body, "$volume") {
+			continue
+		}
+		tried++
+		for _, who := range []string{"stranger", "reader", "limited orchestrator"} {
+			g.where = "pool"
+			if strings.HasPrefix(who, "limited") {
+				g.where = "other"
+			}
+			made := map[string]string{}
+			g.make("$volume", made)
+			missing := g.ask(&r, who, g.identity[who], false, map[string]string{})
+			id, err := volume.ParseID(made["$volume"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = g.Volumes.Turn(t.Context(), id, "long", func(context.Context, *volume.Turn) error {
+				if got := g.ask(&r, who, g.identity[who], true, made); got.status != missing.status || strings.Contains(string(got.body), "long") {
+					t.Errorf("%s: a %s is told of a locked one\n%s\nand of none\n%s", r.call, who, got, missing)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("%s: a %s did something to it: %v", r.call, who, err)
+			}
+		}
+	}
+	if tried < 10 {
+		t.Errorf("only %d calls name a volume", tried)
+	}
+}
+
+// TestADamagedVolumeIsNoStrangers: nor does a user see, or destroy, what doesn't tell any more whose it is.
+func TestADamagedVolumeIsNoStrangers(t *testing.T) {
+	g := newGuarded(t)
+	id := g.create("v", 0.001, "private", true, "pool", "pool")
+	dir := filepath.Join(g.pool, "vid."+id+".elimg")
+	if err := os.WriteFile(dir+"/meta.json", []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	resize := map[string]any{"vid": id, "creatorID": alice, "size": 1}
+	g.as("orchestrator", http.MethodPost, "/update/resize", resize).want(503, "VolumeDamaged") // it is noticed
+	for _, who := range []string{"owner", "stranger"} {
+		g.as(who, http.MethodPost, "/info", map[string]any{"volume_id": id}).want(404, "VolumeNotFound")
+		if got := g.as(who, http.MethodPost, "/has", map[string]any{"volume_id": id}).want(200).object(); got["has"] != false {
+			t.Errorf("%v", got)
+		}
+		for _, purge := range []bool{false, true} {
+			g.as(who, http.MethodPost, "/destroy", map[string]any{"volume_id": id, "purge": purge}).want(200)
+		}
+		if _, err := os.Stat(dir); err != nil {
+			t.Fatalf("%s destroyed it: %v", who, err)
+		}
+	}
+	g.as("operator", http.MethodPost, "/info", map[string]any{"volume_id": id}).want(503, "VolumeDamaged")
+	g.as("operator", http.MethodPost, "/destroy", map[string]any{"volume_id": id, "purge": true}).want(200)
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("an operator can't destroy it")
+	}
+}
+
+// TestJobsOfLimitedTokensTellNothing: whether a volume is there, in a pool that a token is not for, isn't told by the job of a call about it.
+func TestJobsOfLimitedTokensTellNothing(t *testing.T) {
+	g := newGuarded(t)
+	g.where = "other"
+	for _, who := range []string{"limited", "limited orchestrator"} {
+		made := map[string]string{}
+		g.make("$volume", made)
+		var told []answer
+		secret := g.create("secret", 0.001, "creatorID", bob, "private", true, "pool", "pool")
+		for _, id := range []string{made["$volume"], secret, volume.NewID().String()} {
+			if id == secret && who != "limited" {
+				id = volume.NewID().String() // an orchestrator sees it
+			}
+			job := g.as(who, http.MethodPost, "/destroy", map[string]any{"volume_id": id}, header{"Prefer", "respond-async"}).want(202)
+			g.wait(job)
+			told = append(told, g.as(who, http.MethodGet, "/jobs/"+job.object()["id"].(string), nil))
+			list := string(g.as(who, http.MethodGet, "/jobs", nil).want(200).body)
+			if !strings.Contains(list, job.object()["id"].(string)) {
+				t.Errorf("%s doesn't see its job", who)
+			}
+		}
+		for _, a := range told {
+			if a.status != http.StatusOK || a.object()["volumes"] != nil {
+				t.Errorf("%s is told %s", who, a)
+			}
+		}
+	}
+	// What it sees, its job names.
+	id := g.as("limited", http.MethodPost, "/create", map[string]any{"creatorID": alice, "name": "n", "size": 0.001}).want(200).object()["vid"]
+	job := g.as("limited", http.MethodPost, "/destroy", map[string]any{"volume_id": id}, header{"Prefer", "respond-async"}).want(202)
+	if got := job.object()["volumes"]; len(got.([]any)) != 1 {
+		t.Errorf("%v", got)
+	}
+}
