@@ -1,7 +1,9 @@
 package v1_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -109,5 +111,48 @@ func TestJobsOfLimitedTokensTellNothing(t *testing.T) {
 	job := g.as("limited", http.MethodPost, "/destroy", map[string]any{"volume_id": id}, header{"Prefer", "respond-async"}).want(202)
 	if got := job.object()["volumes"]; len(got.([]any)) != 1 {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestStreamsEndWithTheirToken: what happens after a token was revoked is told to nobody who came with it.
+func TestStreamsEndWithTheirToken(t *testing.T) {
+	for _, path := range []string{"/events", "/revisions/stream"} {
+		t.Run(path, func(t *testing.T) {
+			g := newGuarded(t)
+			made := g.as("operator", http.MethodPost, "/tokens", map[string]any{"name": "leaked", "role": "operator"}).want(200).object()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.shut.URL+base+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+made["token"].(string))
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			lines := bufio.NewScanner(resp.Body)
+			heard := func(word string) bool {
+				for lines.Scan() {
+					if strings.Contains(lines.Text(), word) {
+						return true
+					}
+				}
+				return false
+			}
+			g.create("before", 0.001)
+			if !heard("event: " + map[string]string{"/events": "volume.created", "/revisions/stream": "revision"}[path]) {
+				t.Fatal("it tells nothing")
+			}
+			g.as("operator", http.MethodDelete, "/tokens/"+made["id"].(string), nil).want(200)
+			after := g.Events.Revision()
+			for range 3 {
+				g.create("after", 0.001)
+			}
+			for lines.Scan() { // to its end
+				if strings.Contains(lines.Text(), fmt.Sprintf(`"revision":%d`, after+1)) {
+					t.Fatalf("it is told %s", lines.Text())
+				}
+			}
+		})
 	}
 }
