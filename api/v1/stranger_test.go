@@ -3,6 +3,7 @@ package v1_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -154,5 +155,45 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNobodyIsLockedIn: a volume doesn't become private over somebody else's export, and whoever lost sight of one can still end his own.
+func TestNobodyIsLockedIn(t *testing.T) {
+	g := newGuarded(t)
+	id := g.create("v", 0.001, "shareable", true, "pool", "pool")
+	g.as("owner", http.MethodPost, "/export", to(id, alice)).want(200)
+	g.as("stranger", http.MethodPost, "/export", to(id, bob)).want(200)
+	private := map[string]any{"vid": id, "creatorID": alice, "private": true}
+	g.as("owner", http.MethodPost, "/update", private).want(409, "VolumeInUse")
+	g.as("stranger", http.MethodPost, "/unexport", to(id, bob)).want(200)
+	g.as("owner", http.MethodPost, "/update", private).want(200) // her own machine may go on
+	g.as("stranger", http.MethodPost, "/unexport", to(id, bob)).want(200)
+	g.as("owner", http.MethodPost, "/unexport", to(id, alice)).want(200)
+
+	// A person may have made it so on disk.
+	id = g.create("v", 0.001, "shareable", true, "pool", "pool")
+	g.as("stranger", http.MethodPost, "/export", to(id, bob)).want(200)
+	file := filepath.Join(g.pool, "vid."+id+".elimg", "meta.json")
+	meta, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]any
+	if err := json.Unmarshal(meta, &keys); err != nil {
+		t.Fatal(err)
+	}
+	keys["private"] = true
+	if meta, err = json.Marshal(keys); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, meta, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.as("owner", http.MethodPost, "/update", map[string]any{"vid": id, "creatorID": alice, "name": "w"}).want(200) // it is noticed
+	g.as("stranger", http.MethodPost, "/info", map[string]any{"volume_id": id}).want(404, "VolumeNotFound")
+	g.as("stranger", http.MethodPost, "/unexport", to(id, bob)).want(200)
+	if list := g.as("operator", http.MethodGet, "/exports?volume_id="+id, nil).want(200).list(); len(list) != 0 {
+		t.Errorf("%v", list)
 	}
 }
