@@ -120,9 +120,9 @@ func TestGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		gone("leaked")
-		time.Sleep(time.Until(short.Expires))
+		<-time.After(time.Until(short.Expires))
 		gone("leaked", "expiring")
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		gone("leaked", "expiring", "certificate")
 	})
 }
