@@ -5,7 +5,11 @@ import "regexp"
 // The places where a secret can stand, though nothing that the server writes has one: what people write can.
 var secretPlaces = []*regexp.Regexp{
 	// A key of JSON or YAML whose name says it.
-	regexp.MustCompile(`(?i)("?[\w.-]*(?:secret|passw(?:or)?d|passphrase|token|keyring|authorization|private_?key)[\w.-]*"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"|[^\n",}\]]+)`),
+	regexp.MustCompile(`(?i)("?[\w.-]*(?:secret|passw(?:or)?d|passphrase|token|keyring|authorization|signature|(?:private|access|api)[_-]?key)[\w.-]*"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"|[^\n",}\]]+)`),
+	// A token of ours, wherever it was pasted.
+	regexp.MustCompile(`(\belst_[0-9a-f]{16}_)([0-9a-f]{64})`),
+	// A keyring of Ceph.
+	regexp.MustCompile(`(?m)(^\s*key\s*=\s*)(\S+)`),
 	// The user and password of a URL.
 	regexp.MustCompile(`(://)([^\s/@"']+)(?:@)`),
 	// Credentials in a header.
