@@ -3,6 +3,7 @@ package rbd_test
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -344,18 +345,19 @@ func TestCloseOfADeadCluster(t *testing.T) {
 	})
 }
 
-func TestStrays(t *testing.T) {
+func TestInventory(t *testing.T) {
 	c := rbdmodel.New()
 	s, client := store(t, c, "a")
-	kept, lost, trashed := made(t, s), made(t, s), made(t, s)
+	kept, trashed, parked := made(t, s), made(t, s), made(t, s)
+	clone, _ := s.New(volume.NewID())
+	must(t, s.Clone(parked, "", clone))
+	must(t, s.Remove(parked))
 	must(t, s.Trash(trashed))
 	must(t, client.Create("somebody's own", mib))
-	names, err := s.Strays(map[string]bool{kept: true})
-	slices.Sort(names)
-	want := []string{lost, trashed}
-	slices.Sort(want)
-	if err != nil || !slices.Equal(names, want) {
-		t.Errorf("found %q, %v, want %q", names, err, want)
+	got, err := s.Inventory()
+	want := map[string]bool{kept: false, trashed: true, clone: false, "somebody's own": false}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("found %v, %v, want %v", got, err, want)
 	}
 }
 
