@@ -11,6 +11,9 @@ CEPH_DIR ?= /tmp/elstore-ceph
 # pacific is librbd 16.2, Debian 12's; a newer librbd needs no more than ceph.
 CEPH_TAGS ?= ceph,pacific
 
+# Packages want a version that begins with a digit, and each commit a higher one.
+PACKAGE_VERSION ?= $(if $(filter v0% v1% v2% v3% v4% v5% v6% v7% v8% v9%,$(VERSION)),$(subst -,.,$(VERSION:v%=%)),0.0.0~$(shell git rev-list --count HEAD 2>/dev/null || echo 0).$(subst -,.,$(VERSION)))
+
 # No version control stamp: git refuses to look into a checkout that belongs to another user, and the version
 # is stamped by name.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
@@ -18,13 +21,17 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 CODE = $(wildcard cmd volume pool export cloudinit iso livemigration api test)
 TOOL = go tool -modfile=test/tools.mod
 
-.PHONY: help build build-ceph ceph-up ceph-down run demo test cover check lint format bench fuzz soak clean need-go
+.PHONY: help build build-ceph ceph-up ceph-down package run demo test cover check lint format bench fuzz soak clean need-go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 build: need-go ## build bin/elstore: static, reproducible, with its version
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/elstore ./cmd/elstore
+
+package: need-go ## a .deb and a .rpm in bin/package, with a systemd unit
+	@$(MAKE) build
+	@.ci/package bin/elstore '$(PACKAGE_VERSION)' bin/package
 
 build-ceph: need-go ## build bin/elstore with Ceph: needs cgo, librbd-dev and librados-dev, which it installs
 	@.ci/setup ceph
@@ -80,7 +87,8 @@ bench: need-go ## measure, and print a table: what, ours, the peer, the ratio
 fuzz: need-go ## fuzz every parser, each for FUZZTIME (20s)
 	@.ci/fuzz $(FUZZTIME)
 
-soak: need-go ## random commands from 8 iSCSI sessions against a model of a disk, for 30 minutes
+soak: need-go ## a mixed load for an hour, and random commands from 8 iSCSI sessions for 30 minutes
+	go test -timeout=0 -run '^TestNothingIsKept$$' -v ./test/soak -soak 1h
 	go test -race -timeout=0 -run '^TestSoak$$' -v ./export/iscsi -soak 15m
 
 clean: ## remove what was built; ./mnt stays

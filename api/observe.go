@@ -84,6 +84,9 @@ func logged(log *slog.Logger, next http.Handler) http.Handler {
 			if err := rest.Failure(ctx); err != nil {
 				code, _ := rest.Describe(err)
 				attrs = append(attrs, slog.String("code", string(code)), slog.String("error", err.Error()))
+				if cause := rest.Cause(err); cause != "" && rec.Status() >= http.StatusInternalServerError {
+					attrs = append(attrs, slog.String("cause", cause))
+				}
 			}
 			if !whole {
 				attrs = append(attrs, slog.Bool("broken_off", true))

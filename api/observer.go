@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"elstore/api/rest"
@@ -9,13 +10,14 @@ import (
 
 // observed tells observers of every request.
 func observed(observers []rest.Observer, next http.Handler) http.Handler {
-	for i := len(observers) - 1; i >= 0; i-- {
-		next = observedBy(observers[i], next)
+	for _, observer := range slices.Backward(observers) {
+		next = observedBy(observer, next)
 	}
 	return next
 }
 
 func observedBy(observer rest.Observer, next http.Handler) http.Handler {
+	//nolint:contextcheck // the observer makes the context of the request's own
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		ctx, end := observer(r)

@@ -105,8 +105,7 @@ func listen(ctx context.Context, config *net.ListenConfig, open bool, addr strin
 	if err != nil {
 		return nil, fmt.Errorf("the address %q is not of the form host:port, such as 127.0.0.1:7772", addr)
 	}
-	public := fmt.Errorf("the address %s can be reached from other machines, and who reaches it may do anything: "+
-		"listen on a loopback address such as 127.0.0.1:7772, turn on --access-control, or say --insecure", addr)
+	public := reachable(addr)
 	if !open && host != "localhost" && !isLoopback(host) {
 		return nil, public
 	}
@@ -120,6 +119,22 @@ func listen(ctx context.Context, config *net.ListenConfig, open bool, addr strin
 		return nil, public
 	}
 	return l, nil
+}
+
+// Adopt looks at listeners that somebody else made as Listen does at its own. They are left open.
+func Adopt(insecure bool, listeners ...net.Listener) error {
+	for _, l := range listeners {
+		if at, err := netip.ParseAddrPort(l.Addr().String()); !insecure && (err != nil || !at.Addr().Unmap().IsLoopback()) {
+			return reachable(l.Addr().String())
+		}
+	}
+	return nil
+}
+
+// reachable refuses an address.
+func reachable(addr string) error {
+	return fmt.Errorf("the address %s can be reached from other machines, and who reaches it may do anything: "+
+		"listen on a loopback address such as 127.0.0.1:7772, turn on --access-control, or say --insecure", addr)
 }
 
 // isLoopback reports whether host is a loopback address.

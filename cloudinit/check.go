@@ -100,7 +100,7 @@ func (z *inflation) checkUserData(name string, data []byte, skipped, depth int) 
 	case is("\ufeff"):
 		return invalid(name, skipped+1, "it begins with a byte order mark; it must begin with one of "+headers)
 	}
-	return invalid(name, skipped+1, "the first line is "+quoted(first)+"; expected is one of "+headers)
+	return invalid(name, skipped+1, "the first line is "+begins(first)+"; expected is one of "+headers)
 }
 
 func isGzip(data []byte) bool { return bytes.HasPrefix(data, []byte("\x1f\x8b")) }
@@ -140,7 +140,7 @@ func checkTemplate(name string, data []byte, first string, skipped int) error {
 	second, _, _ := strings.Cut(string(rest[:min(len(rest), 1024)]), "\n")
 	second = strings.TrimRight(second, "\r \t")
 	if second != "#cloud-config" && !strings.HasPrefix(second, "#!") && !strings.HasPrefix(second, "#cloud-") {
-		return invalid(name, skipped+2, "the line after ## template: jinja is "+quoted(second)+"; #cloud-config or a script was expected")
+		return invalid(name, skipped+2, "the line after ## template: jinja is "+begins(second)+"; #cloud-config or a script was expected")
 	}
 	return nil
 }
@@ -155,13 +155,30 @@ func checkInclude(name string, data []byte, skipped int) error {
 		}
 		scheme, rest, ok := strings.Cut(text, "://")
 		if !ok || rest == "" || strings.ContainsAny(scheme, " /") {
-			return invalid(name, skipped+line, quoted(text)+" is no URL; #include expects one on each line")
+			return invalid(name, skipped+line, begins(text)+" is no URL; #include expects one on each line")
 		}
 	}
 	if s.Err() != nil {
 		return invalid(name, 0, "it has a line that is too long")
 	}
 	return nil
+}
+
+// begins tells a line that is not what it should be by its beginning: what follows may be a secret in the wrong place, and what is said
+// of it lands in the log.
+func begins(line string) string {
+	const short = 16
+	if strings.HasPrefix(line, "#") || strings.HasPrefix(line, "<") {
+		return quoted(line)
+	}
+	cut := strings.IndexAny(line, " \t:=")
+	if cut < 0 || cut >= short {
+		cut = short - 1
+	}
+	if r := []rune(strings.ToValidUTF8(line, "?")); len(r) > cut+1 {
+		line = string(r[:cut+1]) + "…"
+	}
+	return quote(line)
 }
 
 // quoted shortens and quotes what a file says, for a sentence.

@@ -72,8 +72,10 @@ func TestCheckRefuses(t *testing.T) {
 		line                int
 		says                string // in the sentence
 	}{
+		{"a secret in the wrong place", "user-data", "password: hunter2\n", 1, `the first line is "password:…"; expected`},
+		{"a bare secret", "user-data", "0123456789abcdef0123456789abcdef\n", 1, `the first line is "0123456789abcdef…"`},
 		{"plain text", "user-data", "hello\n", 1, "#cloud-config"},
-		{"YAML without end", "user-data", "#cloud-config\na: [" + strings.Repeat("a,", 256<<10) + "]\n", 0, "at most 524288 are read"},
+		{"YAML without end", "user-data", "#cloud-config\na: [" + strings.Repeat("a,", 512<<10) + "]\n", 0, "at most 524288 are read"},
 		{"HTML", "user-data", "<html>\n", 1, `the first line is "<html>"`},
 		{"almost", "user-data", "#cloud-config: \nhostname: a\n", 1, "alone on its line"},
 		{"byte order mark", "user-data", "\ufeff#cloud-config\n", 1, "byte order mark"},
@@ -144,6 +146,10 @@ func TestCheckBounds(t *testing.T) {
 		if err := cloudinit.Check("user-data", []byte(gzipPart(kind, "#!/bin/sh\n"+strings.Repeat("\n", 6<<20), 3))); !fault.Is(err, fault.BodyTooLarge) {
 			t.Errorf("18 MB in gzip parts of %s: %v", kind, err)
 		}
+	}
+	embedded := "#cloud-config\nwrite_files:\n- path: /a\n  content: |\n" + strings.Repeat("    "+strings.Repeat("x", 76)+"\n", 50_000)
+	if err := cloudinit.Check("user-data", []byte(embedded)); err != nil {
+		t.Errorf("a cloud-config with a file of 4 MB in it: %v", err)
 	}
 	for _, n := range []int{-1, 0, 1, 65, 1_000_000} {
 		if err := cloudinit.CheckExpected(n); !fault.Is(err, fault.BadRequest) {

@@ -2,6 +2,7 @@ package cloudinit_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,6 +49,17 @@ func image(t testing.TB, f cloudinit.Files) map[string]string {
 		t.Fatal(err)
 	}
 	return read(t, data)
+}
+
+// The bytes of an image are the same on every machine, and so here as where this sum was taken.
+func TestSameBytesOnEveryMachine(t *testing.T) {
+	data, err := cloudinit.Image(cloudinit.Files{"user-data": user, "meta-data": meta, "network-config": []byte("version: 2\n"), "script with a long name.sh": []byte("#!/bin/sh\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprintf("%x", sha256.Sum256(data)), "d053ef312b3ffc22cb8c606ca13e54564d87e9e44514e968339381a099fd81d2"; got != want {
+		t.Errorf("%d bytes of sum %s, want %s", len(data), got, want)
+	}
 }
 
 func TestImageIsComplete(t *testing.T) {

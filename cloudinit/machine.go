@@ -25,16 +25,16 @@ var lists = []struct{ name, algorithm string }{{"SHA256SUMS", "sha256"}, {"SHA51
 
 // Machine makes the volume that a machine boots from, of a cloud image: downloaded whole and verified, by the checksum given or by one
 // that stands beside it in a list, converted to the volume's format and grown to its size. Where the pool has an image of
-// that SHA-256 among its base images nothing is downloaded. Without a URL and path the volume is empty. What can't be
+// that checksum among its base images nothing is downloaded. Without a URL and path the volume is empty. What can't be
 // fetched is CloudInitCreateImageDownloadfailed.
 func (s *Service) Machine(ctx context.Context, n volume.NewVolume, src volume.Source, p volume.Progress) (volume.Volume, error) {
 	n.Meta.CloudInit = true
 	if src.URL == "" && src.Path == "" {
 		return s.volumes.Create(ctx, n, p)
 	}
-	if src.URL != "" && src.Checksum == nil {
+	if src.Checksum == nil {
 		var err error
-		if src.Checksum, err = s.published(ctx, src.URL); err != nil {
+		if src.Checksum, err = s.published(ctx, src); err != nil {
 			return volume.Volume{}, err
 		}
 	}
@@ -48,16 +48,23 @@ func (s *Service) Machine(ctx context.Context, n volume.NewVolume, src volume.So
 
 // published looks for a checksum beside an image; nil is none. Whoever can change the image can change the list too: it tells
 // damage, not fraud.
-func (s *Service) published(ctx context.Context, rawURL string) (*volume.Checksum, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || s.get == nil || u.Path == "" || strings.HasSuffix(u.Path, "/") {
-		return nil, nil //nolint:nilnil,nilerr // the download says what is wrong with the URL
+func (s *Service) published(ctx context.Context, src volume.Source) (*volume.Checksum, error) {
+	name, read := path.Base(src.Path), func(list string) ([]byte, error) {
+		return s.volumes.ReadImport(path.Join(path.Dir(src.Path), list), maxSums)
 	}
-	name := path.Base(u.Path)
+	if src.URL != "" {
+		u, err := url.Parse(src.URL)
+		if err != nil || s.get == nil || u.Path == "" || strings.HasSuffix(u.Path, "/") {
+			return nil, nil //nolint:nilnil,nilerr // the download says what is wrong with the URL
+		}
+		name, read = path.Base(u.Path), func(list string) ([]byte, error) {
+			beside := *u
+			beside.Path, beside.RawPath = path.Join(path.Dir(u.Path), list), ""
+			return s.get.Get(ctx, beside.String(), maxSums)
+		}
+	}
 	for _, l := range lists {
-		beside := *u
-		beside.Path, beside.RawPath = path.Join(path.Dir(u.Path), l.name), ""
-		data, err := s.get.Get(ctx, beside.String(), maxSums)
+		data, err := read(l.name)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

@@ -99,7 +99,7 @@ func (z *inflation) checkPart(name, kind, encoding string, body io.Reader, depth
 	case "text/x-shellscript", "text/x-shellscript-per-boot", "text/x-shellscript-per-instance", "text/x-shellscript-per-once":
 		first, _, _ := strings.Cut(string(data[:min(len(data), 1024)]), "\n")
 		if !strings.HasPrefix(first, "#!") {
-			return invalid(name, 1, "the first line is "+quoted(first)+"; #! and an interpreter was expected")
+			return invalid(name, 1, "the first line is "+begins(first)+"; #! and an interpreter was expected")
 		}
 		return checkScript(name, first, 0)
 	case "text/x-include-url", "text/x-include-once-url":

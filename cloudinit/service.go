@@ -43,17 +43,27 @@ type Service struct {
 	volumes *volume.Service
 	log     *slog.Logger
 	get     Getter
+	schema  *Schema
 }
 
 // Config is what a Service stands on. Volumes and Log are required.
 type Config struct {
 	Volumes *volume.Service
 	Log     *slog.Logger
-	Fetch   Getter // of checksums beside cloud images; nil: none are looked for
+	Fetch   Getter  // of checksums beside cloud images; nil: none are looked for
+	Schema  *Schema // checks files that come, beside Check; nil: Check is all
 }
 
 // NewService returns a Service.
-func NewService(c Config) *Service { return &Service{c.Volumes, c.Log, c.Fetch} }
+func NewService(c Config) *Service { return &Service{c.Volumes, c.Log, c.Fetch, c.Schema} }
+
+// Check is the function of that name, and cloud-init's own schema where that is installed.
+func (s *Service) Check(ctx context.Context, name string, data []byte) error {
+	if err := Check(name, data); err != nil {
+		return err
+	}
+	return s.schema.Check(ctx, name, data)
+}
 
 // describe is the volume of a seed: an ISO image that is never written to.
 func (n *New) describe(expected int, files Files) (volume.NewVolume, error) {

@@ -18,19 +18,41 @@ func quote(s string) string { return strconv.Quote(s) }
 // yamlLine finds the line in an error of the YAML parser.
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)`)
 
-// maxYAML is the longest YAML that is read, in bytes: the parser makes up to 170 bytes of each.
-const maxYAML = 512 << 10
+// maxNodes bounds the values in the YAML that is read: the parser makes up to 170 bytes of each, and some of every byte of their
+// text. A file that is embedded, as base64 in a block, is one value.
+const maxNodes = 512 << 10
+
+// longYAML is the length in bytes over which files are read one at a time.
+const longYAML = 512 << 10
 
 // parsing bounds how many files are read at a time, and with it the memory that they take.
-var parsing = make(chan struct{}, 2)
+var (
+	parsing = make(chan struct{}, 2)
+	long    = make(chan struct{}, 1)
+)
+
+// nodes is the most values that YAML can have: before each comes a sign of these.
+func nodes(data []byte) (n int) {
+	for _, c := range data {
+		switch c {
+		case '\n', '\r', ',', ':', '-', '?', '[', '{':
+			n++
+		}
+	}
+	return n
+}
 
 // parse reads the only YAML document of a file, whose first line is number skipped+1. A nil node is an empty document.
 func parse(name string, data []byte, skipped int) (*yaml.Node, error) {
 	if err := text(name, data); err != nil {
 		return nil, err
 	}
-	if len(data) > maxYAML {
-		return nil, invalid(name, 0, "it has "+itoa(len(data))+" bytes of YAML; at most "+itoa(maxYAML)+" are read")
+	if n := nodes(data); n > maxNodes {
+		return nil, invalid(name, 0, "its YAML has up to "+itoa(n)+" values and lines; at most "+itoa(maxNodes)+" are read")
+	}
+	if len(data) > longYAML {
+		long <- struct{}{}
+		defer func() { <-long }()
 	}
 	parsing <- struct{}{}
 	defer func() { <-parsing }()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 
@@ -234,7 +235,7 @@ func (p *passage) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.enter()
+	return p.enter(ctx)
 }
 
 // fresh returns the records that nothing stands for.
@@ -339,10 +340,18 @@ func (p *passage) unit(ctx context.Context, k Kind, claim *volume.Opened) (Unit,
 }
 
 // enter makes the change that of memory too. What is not in the Book any more is fencing from now on.
-func (p *passage) enter() error {
+func (p *passage) enter(ctx context.Context) error {
 	s, e := p.s, p.e
 	rates := RatesOf(p.scene.volume.Meta)
 	var errs []error
+	s.mu.Lock()
+	units := slices.Collect(maps.Values(e.units))
+	s.mu.Unlock()
+	for _, unit := range units {
+		if u, ok := unit.(Updater); ok {
+			errs = append(errs, u.Updated(ctx, &p.scene.volume.Meta))
+		}
+	}
 	for _, a := range s.standing(e) {
 		if r, ok := p.scene.book.Get(a.rec.ID); ok {
 			if err := a.at.Renew(r, r.Rates.Over(rates)); err != nil {
@@ -362,6 +371,12 @@ func (p *passage) enter() error {
 			a.rec = r
 		} else {
 			a.fencing = true
+		}
+	}
+	for _, r := range p.old.Attachments {
+		_, stays := e.book.Get(r.ID)
+		if !stays && !slices.ContainsFunc(e.attachments, func(a *attachment) bool { return a.rec.ID == r.ID }) {
+			e.ghosts = append(e.ghosts, r)
 		}
 	}
 	if len(e.attachments) > 0 {

@@ -34,6 +34,31 @@ func (s *Service) shutOut(ctx context.Context, e *exported) error {
 			errs = append(errs, s.fence(ctx, e, a))
 		}
 	}
+	return errors.Join(append(errs, s.layGhosts(ctx, e))...)
+}
+
+// layGhosts frees what those had reserved who ended without standing. Where nothing of their kind stands there is nothing that it would
+// hold up, and the next Unit is told who there is.
+func (s *Service) layGhosts(ctx context.Context, e *exported) error {
+	s.mu.Lock()
+	ghosts := e.ghosts
+	s.mu.Unlock()
+	var errs []error
+	for _, r := range ghosts {
+		s.mu.Lock()
+		unit := e.units[r.Kind]
+		s.mu.Unlock()
+		if f, ok := unit.(Forgetter); ok {
+			if err := f.Forget(ctx, r.ID); err != nil {
+				errs = append(errs, fault.Errorf(fault.ExportFencing,
+					"client %s's %s export of volume %s has ended, and what it had reserved is not free yet; call again to wait for that: %w", r.Client, r.Kind, e.id, err))
+				continue
+			}
+		}
+		s.mu.Lock()
+		e.ghosts = slices.DeleteFunc(slices.Clone(e.ghosts), func(g Record) bool { return g.ID == r.ID })
+		s.mu.Unlock()
+	}
 	return errors.Join(errs...)
 }
 

@@ -64,6 +64,19 @@ type Unit interface {
 	Close(ctx context.Context, forget bool) error
 }
 
+// Updater is a Unit that has to know of changes of the volume's attributes.
+type Updater interface {
+	// Updated is called with each change of the volume's exports, and soon after its attributes changed, with those that it has. What
+	// may be no more has ended when it returns nil; else it is called again. The volume is locked meanwhile.
+	Updated(ctx context.Context, m *volume.Meta) error
+}
+
+// Forgetter is a Unit that keeps something of attachments that don't stand, such as what they have reserved.
+type Forgetter interface {
+	// Forget frees what an attachment had reserved that does not stand, and won't again. It may be called again.
+	Forget(ctx context.Context, attachment volume.ID) error
+}
+
 // Watch is told when a session of an attachment began or has ended. It returns at once.
 type Watch func(s Session, began bool)
 

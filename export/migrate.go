@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -49,7 +50,8 @@ type Passing struct {
 // several, initiator says which is meant.
 func (s *Service) Source(ctx context.Context, id volume.ID, client volume.Client, initiator string) (Record, error) {
 	var found []Record
-	if _, err := s.cfg.Volumes.Get(ctx, id, nil); err != nil {
+	v, err := s.cfg.Volumes.Get(ctx, id, nil)
+	if err != nil {
 		return Record{}, err
 	}
 	for _, i := range s.List(ctx, Query{Client: &client, Volume: &id}) {
@@ -59,11 +61,32 @@ func (s *Service) Source(ctx context.Context, id volume.ID, client volume.Client
 	}
 	switch {
 	case len(found) == 0:
+		if err := s.passesElsewhere(ctx, &v); err != nil {
+			return Record{}, err
+		}
 		return Record{}, fault.Errorf(fault.VolumeNotExported, "volume %s is not exported to client %s; only what is exported can migrate", id, client)
 	case len(found) > 1:
 		return Record{}, fault.Errorf(fault.BadRequest, "volume %s is exported to client %s %d times; 'source' has to name the initiator", id, client, len(found))
 	}
 	return found[0], nil
+}
+
+// passesElsewhere says of a volume that another server exports where it can migrate, and why its machine can't come through this one.
+func (s *Service) passesElsewhere(ctx context.Context, v *volume.Volume) error {
+	list, err := s.look(ctx, v.ID)
+	if err != nil {
+		return err
+	}
+	m, ok := foreign(list, s.cfg.ServerID, time.Now())
+	if !ok {
+		return nil
+	}
+	why := "two servers can't yet pass the right to write a volume from one to the other"
+	if v.Meta.Format == volume.QCOW2 {
+		why = "an image in qcow2 format can be open in one server at a time"
+	}
+	return fault.Errorf(fault.VolumeAlreadyExported,
+		"volume %s is exported by %s and migrates there: its destination attaches through that server too, and not through this one, since %s", v.ID, m.where(), why)
 }
 
 // Admit makes the destination's attachment to a volume stand beside the source's, which stays as it is. The same call again changes

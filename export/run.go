@@ -201,7 +201,7 @@ func (e *exported) unsettled(s *Service) bool {
 			return true
 		}
 	}
-	return s.waiting[e.id] != nil
+	return s.waiting[e.id] != nil || len(e.ghosts) > 0
 }
 
 // Close stops: clients are asked to log out and to come back, and every volume is closed. The Books stay as they are, for the next

@@ -130,7 +130,7 @@ func TestRaces(t *testing.T) {
 	id := one.create()
 	two.until("the other server sees the volume", func() bool {
 		_, _, err := two.Volumes.Refresh(t.Context(), "pool")
-		return err == nil && two.Volumes.Has(id, nil)
+		return err == nil && two.Volumes.Has(t.Context(), id, nil)
 	})
 	races := 1000
 	if testing.Short() {
@@ -188,14 +188,22 @@ func TestExportedElsewhere(t *testing.T) {
 	one.export(id, bob)
 	two.until("the other server sees the volume", func() bool {
 		_, _, err := two.Volumes.Refresh(t.Context(), "pool")
-		return err == nil && two.Volumes.Has(id, nil)
+		return err == nil && two.Volumes.Has(t.Context(), id, nil)
 	})
 	_, err := two.Export(t.Context(), Request{Volume: id, Client: bob})
 	wantCode(t, err, fault.VolumeAlreadyExported)
 	if err == nil || !strings.Contains(err.Error(), one.cfg.ServerID) {
 		t.Errorf("%v does not say where", err)
 	}
+	// Nor does a machine pass to another host through it.
+	_, err = two.Source(t.Context(), id, bob, "")
+	wantCode(t, err, fault.VolumeAlreadyExported)
+	if err == nil || !strings.Contains(err.Error(), one.cfg.ServerID) || !strings.Contains(err.Error(), "attaches through that server") {
+		t.Errorf("%v does not say where it migrates", err)
+	}
 	one.end(id, bob)
+	_, err = two.Source(t.Context(), id, bob, "")
+	wantCode(t, err, fault.VolumeNotExported)
 	two.export(id, bob)
 }
 
@@ -205,7 +213,7 @@ func TestTakeover(t *testing.T) {
 	secret := one.export(id, bob).Access.Secret
 	two.until("the other server sees the volume", func() bool {
 		_, _, err := two.Volumes.Refresh(t.Context(), "pool")
-		return err == nil && two.Volumes.Has(id, nil)
+		return err == nil && two.Volumes.Has(t.Context(), id, nil)
 	})
 	q := Request{Volume: id, Client: carol, Takeover: true, OldHostIsOff: true}
 	// While the other has the volume's lock nothing helps.

@@ -80,6 +80,7 @@ type exported struct {
 	owner       volume.Client // of the volume, if it is private
 	private     bool
 	attachments []*attachment
+	ghosts      []Record // that did not stand when they ended, and of which a unit may keep something
 }
 
 // attachment is one that stands, or is being fenced. What is not under Service.mu never changes.

@@ -112,7 +112,9 @@ func TestWalkIsBounded(t *testing.T) {
 		most int // times that go well
 	}{
 		"files": {func(w *walker) error { return w.count(&File{Path: "x"}) }, maxEntries},
-		"paths": {func(w *walker) error { return w.count(&File{Path: strings.Repeat("x", 1<<12), Link: strings.Repeat("x", 1<<12)}) }, maxNames >> 13},
+		"paths": {func(w *walker) error {
+			return w.count(&File{Path: strings.Repeat("x", 1<<12), Link: strings.Repeat("x", 1<<12)})
+		}, maxNames >> 13},
 		"directories": {func(w *walker) error {
 			_, err := w.im.readBlocks(0, 0, 1<<20)
 			return err

@@ -35,10 +35,37 @@
 // CONCLUDING or REVERTING lets in the side that stays, and goes on fencing the other, which is not let in again. A journal that can't be
 // read, or records that name a migration of which nothing is known, need an operator; nobody writes before that.
 //
+// # What is refused meanwhile
+//
+// volume asks Service.Held, under the volume's lock, before it resizes, converts, compacts, destroys or transfers a volume; export
+// refuses other exports of it, and unexport, since its records name the migration. What else needs a volume that nobody uses its
+// claims refuse. Held
+// goes by the journal alone, so that it holds for volumes too that don't stand at the moment, or never will.
+//
 // # Time
 //
 // A set that is PREPARED has a deadline. When it has passed, a destination that never logged in is taken back; one that did is kept, and
 // an event and the log say so. No timer ever concludes.
+//
+// # One server
+//
+// A migration is that of the server which exports the volumes: the destination attaches through it too, wherever its host is. In a pool
+// that several servers share, another one refuses to prepare what it does not export, and says where that is done. qcow2 can't
+// be otherwise, since one process at a time may have such an image open. For raw images and RBD, whose block layer is coherent between
+// hosts (volume/file opens the former past the page cache), it could. What that needs, and what is not here, is
+//
+//  1. a volume's lock that two servers have: whoever exports it holds it alone, and so do resize, convert and all else. There would be a
+//     shared part for opening the image, and the whole for changing the Book;
+//  2. the journal, with the pen, in the volume's own records, where both servers read it: this one is in the state of one;
+//  3. a way to ask for the pen: the destination's server would write its wish beside the Book; the source's, with each heartbeat or when it
+//     is woken, shut its gates, wait for what had passed them, flush the Device, and write that the pen is gone; only what is read back from
+//     stable storage opens the other's gates. A machine would wait for that at its first write;
+//  4. leases that say what a server does which can't read the journal: after 15 s it answers nothing (export's lease), and the other
+//     side may not take the pen by itself before that server is known to be off, as for a takeover;
+//  5. the registrations and the reservation, which the destination's server would read from the volume's records with the pen;
+//  6. one replacement of the Book that makes the destination's server the one that acts on it: the commit of conclude.
+//
+// Until each of these is there, refusing loses nobody a write.
 //
 // # Lock order
 //

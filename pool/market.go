@@ -71,18 +71,23 @@ func (s *Set) market(ctx context.Context, wants []volume.Want, reserve bool) (*m
 
 // visit collects the pools that wants allow.
 func (m *market) visit(wants []volume.Want) error {
-	named, any := map[string]bool{}, false
+	named := map[string]bool{}
 	for i := range wants {
-		if name := wants[i].Pool; name != "" {
+		name := wants[i].Pool
+		switch {
+		case name != "" && !wants[i].Takes(name):
+			return fault.Errorf(fault.PoolNotFound, "no pool is named %.80q", name)
+		case name != "":
 			named[name] = true
-		} else {
-			any = true
 		}
+	}
+	takes := func(p *Pool) bool {
+		return slices.ContainsFunc(wants, func(w volume.Want) bool { return w.Takes(p.name) })
 	}
 	m.set.mu.Lock()
 	defer m.set.mu.Unlock()
 	for _, p := range m.set.pools {
-		if p.phase == gone || !any && !named[p.name] {
+		if p.phase == gone || !takes(p) {
 			continue
 		}
 		switch {
@@ -195,7 +200,7 @@ func (m *market) close() error {
 // refuse is the error for the want that could not be placed.
 func (m *market) refuse(wants []volume.Want, failed int) error {
 	w := wants[failed]
-	offers := slices.DeleteFunc(slices.Clone(m.offers), func(o *offer) bool { return w.Pool != "" && w.Pool != o.name })
+	offers := slices.DeleteFunc(slices.Clone(m.offers), func(o *offer) bool { return !w.Takes(o.name) })
 	if len(offers) == 0 {
 		return fault.Errorf(fault.PoolUnavailable, "no pool takes volumes now%s", reasons(m.closed))
 	}

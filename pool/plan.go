@@ -194,7 +194,7 @@ type search struct {
 func (s *search) candidates(w *volume.Want) []candidateOffer {
 	var list []candidateOffer
 	for _, o := range s.offers {
-		if (w.Pool == "" || w.Pool == o.name) && o.lacks(w, s.bin) == fits {
+		if w.Takes(o.name) && o.lacks(w, s.bin) == fits {
 			list = append(list, candidateOffer{o, s.bin && o.lacks(w, false) != fits})
 		}
 	}

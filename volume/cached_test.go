@@ -1,8 +1,10 @@
 package volume_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -73,5 +75,32 @@ func TestImportOfABaseThatIsThere(t *testing.T) {
 	}
 	if use := p.Pools.Infos()[0]; use.Used.Bytes != 5*(2<<20)+1<<20 {
 		t.Errorf("the pool counts %+v", use)
+	}
+}
+
+// What a base was made of is known after a restart.
+func TestBaseIsKnownByItsSourceAfterARestart(t *testing.T) {
+	need.Program(t, "qemu-img")
+	root := need.FS(t, "ext4")
+	pool := rig.Pool(t, root, "pool", `{}`)
+	image := filepath.Join(root, "image.img")
+	data := bytes.Repeat([]byte("image"), 1<<16)
+	sum := sha512.Sum512(data)
+	for _, content := range [][]byte{data, []byte("it is not read again")} {
+		t.Run(fmt.Sprint(len(content), " bytes"), func(t *testing.T) {
+			if err := os.WriteFile(image, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := rig.Assemble(t, root, func(c *volume.Config) { c.ImportDirs = []string{root} })
+			_, err := p.Volumes.Import(t.Context(), volume.NewVolume{Meta: volume.Meta{
+				Creator: volume.Client(volume.NewID()), Name: "x", Format: volume.QCOW2, Alg: volume.Copy, Bus: volume.Virtio,
+			}}, volume.Source{Path: image, Cached: true, Overlay: true, Checksum: &volume.Checksum{Algorithm: "sha512", Sum: sum[:]}}, nil)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if bases, _ := filepath.Glob(pool + "/elemento-base/*"); len(bases) != 1 {
+		t.Errorf("bases %q", bases)
 	}
 }

@@ -74,7 +74,7 @@ func (s *Service) Create(ctx context.Context, n NewVolume, p Progress) (Volume, 
 
 // CanCreate returns how many pools could take the volume.
 func (s *Service) CanCreate(ctx context.Context, n NewVolume) (int, error) {
-	return s.cfg.Pools.Count(ctx, n.want())
+	return s.cfg.Pools.Count(ctx, limited(ctx, n.want())[0])
 }
 
 // CanCreateAll reports whether all could be made together.
@@ -83,7 +83,7 @@ func (s *Service) CanCreateAll(ctx context.Context, list []NewVolume) (bool, err
 	for i := range list {
 		wants[i] = list[i].want()
 	}
-	return s.cfg.Pools.Fit(ctx, wants)
+	return s.cfg.Pools.Fit(ctx, limited(ctx, wants...))
 }
 
 // making is a new volume before it is in its place.
@@ -112,7 +112,7 @@ func (s *Service) make(ctx context.Context, n *NewVolume, w Want, fill filler) (
 	if v, ok, err := s.already(ctx, n); ok || err != nil {
 		return v, err
 	}
-	rooms, err := s.cfg.Pools.Reserve(ctx, []Want{w}, s.emptyOldest)
+	rooms, err := s.cfg.Pools.Reserve(ctx, limited(ctx, w), s.emptyOldest)
 	if err != nil {
 		return Volume{}, err
 	}

@@ -63,7 +63,7 @@ func (s *Service) CreateMany(ctx context.Context, list []NewVolume) ([]Volume, e
 	if v, ok, err := s.alreadyAll(ctx, list); ok || err != nil {
 		return v, err
 	}
-	rooms, err := s.cfg.Pools.Reserve(ctx, wants, s.emptyOldest)
+	rooms, err := s.cfg.Pools.Reserve(ctx, limited(ctx, wants...), s.emptyOldest)
 	if err != nil {
 		return nil, err
 	}

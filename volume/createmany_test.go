@@ -112,7 +112,7 @@ func TestSetThatIsAcknowledgedSurvivesTheJournalOfAnEarlierTry(t *testing.T) {
 			}
 			next := rig.Assemble(t, root, func(c *volume.Config) { c.State = state })
 			for _, id := range ids {
-				if !next.Volumes.Has(id, nil) {
+				if !next.Volumes.Has(t.Context(), id, nil) {
 					t.Errorf("volume %s was acknowledged and is gone", id)
 				}
 			}

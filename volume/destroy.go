@@ -11,7 +11,7 @@ import (
 // Destroy puts a volume into its pool's bin, or with purge removes it for good, from its place or from the bin.
 // What is not there, or may not be seen, is destroyed already.
 func (s *Service) Destroy(ctx context.Context, id ID, by Who, purge bool) error {
-	if !purge && !s.Has(id, by) {
+	if !purge && !s.Has(ctx, id, by) {
 		return nil
 	}
 	op := Operation{Purpose: "destroy"}
@@ -72,7 +72,7 @@ func (s *Service) Restore(ctx context.Context, id ID, by Who) (Volume, error) {
 // It returns how many volumes it purged.
 func (s *Service) EmptyTrash(ctx context.Context, pool string, by Who) (int, error) {
 	return s.purgeTrashed(ctx, by, func(e *entry) bool {
-		return (pool == "" || e.pool.pool.Name() == pool) && (by == nil || e.found.Meta.Creator == *by)
+		return inside(ctx, e.pool.pool.Name()) && (pool == "" || e.pool.pool.Name() == pool) && (by == nil || e.found.Meta.Creator == *by)
 	}, -1)
 }
 

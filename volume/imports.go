@@ -218,6 +218,17 @@ func (s *Service) openSource(src Source) (arrival, error) {
 	return arrival{}, fault.Errorf(fault.BadRequest, "an import needs url or path")
 }
 
+// ReadImport returns the first limit bytes of a file that could be imported: one under Config.ImportDirs.
+func (s *Service) ReadImport(path string, limit int64) ([]byte, error) {
+	f, _, err := s.openImport(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit))
+	return data, fault.FromOS("read "+filepath.Base(path), err)
+}
+
 // openImport opens a regular file under one of the directories that the configuration allows, whatever links
 // and dots its path has.
 func (s *Service) openImport(path string) (*os.File, int64, error) {

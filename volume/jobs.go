@@ -121,6 +121,7 @@ func (j *Jobs) Attend(ctx context.Context, kind string, volumes []ID, owner Who,
 
 func (j *Jobs) start(ctx context.Context, kind string, volumes []ID, owner Who, remember bool, slots chan struct{}, fn func(ctx context.Context, p Progress) (any, error)) (Job, error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	//nolint:contextcheck // the end of all jobs is this one's too
 	stop := context.AfterFunc(j.base, func() { cancel(context.Cause(j.base)) })
 	jb := &job{
 		Job:    Job{ID: strings.ToLower(rand.Text()), Kind: kind, State: Queued, Volumes: volumes, Owner: owner, Created: now()},

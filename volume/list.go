@@ -18,7 +18,7 @@ const lookAtOnce = 512
 
 // Get returns a volume that stands in a pool. A private one of somebody else is not found; a nil by sees all.
 // Of a damaged one the error is why.
-func (s *Service) Get(_ context.Context, id ID, by Who) (Volume, error) {
+func (s *Service) Get(ctx context.Context, id ID, by Who) (Volume, error) {
 	s.mu.RLock()
 	e := s.index.all[id]
 	if e == nil || !e.found.Trashed.IsZero() {
@@ -27,7 +27,7 @@ func (s *Service) Get(_ context.Context, id ID, by Who) (Volume, error) {
 	}
 	v := s.record(e)
 	s.mu.RUnlock()
-	if !v.Visible(by) {
+	if !v.Visible(by) || !inside(ctx, v.Pool) {
 		return Volume{}, notFound(id)
 	}
 	if v.Problem != nil {
@@ -37,7 +37,7 @@ func (s *Service) Get(_ context.Context, id ID, by Who) (Volume, error) {
 }
 
 // Has reports whether a volume stands in a pool, damaged or not.
-func (s *Service) Has(id ID, by Who) bool {
+func (s *Service) Has(ctx context.Context, id ID, by Who) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.index.all[id]
@@ -45,7 +45,18 @@ func (s *Service) Has(id ID, by Who) bool {
 		return false
 	}
 	v := s.record(e)
-	return v.Visible(by)
+	return v.Visible(by) && inside(ctx, v.Pool)
+}
+
+// PoolOf returns the name of the pool that a volume is in, in its place or the bin, and whether there is such a volume.
+func (s *Service) PoolOf(id ID) (pool string, there bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.index.all[id]
+	if e == nil {
+		return "", false
+	}
+	return e.pool.pool.Name(), true
 }
 
 // Query selects from the volumes that a client may see.
@@ -61,6 +72,9 @@ type Query struct {
 // in a bin. A Volume is only valid until the next: a list may have a hundred thousand, and nobody needs them all
 // at once. The end of ctx ends the list with its cause.
 func (s *Service) Accessible(ctx context.Context, client Client, q Query) iter.Seq2[*Volume, error] {
+	if keep := q.Keep; limits(ctx) != nil {
+		q.Keep = func(v *Volume) bool { return inside(ctx, v.Pool) && (keep == nil || keep(v)) }
+	}
 	return func(yield func(*Volume, error) bool) {
 		var after *entry
 		if q.After != nil {
@@ -106,12 +120,12 @@ func (s *Service) Accessible(ctx context.Context, client Client, q Query) iter.S
 }
 
 // Trashed returns what lies in the bins and by may see, the oldest first.
-func (s *Service) Trashed(by Who) []Volume {
+func (s *Service) Trashed(ctx context.Context, by Who) []Volume {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []Volume
 	for _, e := range s.index.trashed() {
-		if v := s.record(e); v.Visible(by) {
+		if v := s.record(e); v.Visible(by) && inside(ctx, v.Pool) {
 			list = append(list, v)
 		}
 	}

@@ -27,7 +27,7 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 		return err
 	}
 	defer unlock()
-	e, err := s.owned(id, by)
+	e, err := s.owned(ctx, id, by)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn f
 	}
 	e.pool.pool.Observe(s.replace(e, found))
 	// Whoever owned it when the index was read may not own it now that disk was.
-	if _, err := s.owned(id, by); err != nil {
+	if _, err := s.owned(ctx, id, by); err != nil {
 		return err
 	}
 	err = fn(ctx, &handle{Held: held, entry: e, at: e.pool, found: found})
@@ -110,12 +110,12 @@ func (s *Service) enter(ctx context.Context, pool string) (_ context.Context, at
 }
 
 // owned returns the entry of a volume that by may change.
-func (s *Service) owned(id ID, by Who) (*entry, error) {
+func (s *Service) owned(ctx context.Context, id ID, by Who) (*entry, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.index.all[id]
 	switch {
-	case e == nil, by != nil && e.owned() && e.found.Meta.Private && e.found.Meta.Creator != *by:
+	case e == nil, !inside(ctx, e.pool.pool.Name()), by != nil && e.owned() && e.found.Meta.Private && e.found.Meta.Creator != *by:
 		return nil, notFound(id)
 	case by != nil && e.owned() && e.found.Meta.Creator != *by:
 		return nil, fault.Errorf(fault.NotAllowed, "volume %s belongs to somebody else; only its owner may change it", id)

@@ -115,7 +115,7 @@ func TestTransfer(t *testing.T) {
 	if err := p.Volumes.Transfer(t.Context(), v.ID, nil, alice); err != nil {
 		t.Fatal(err)
 	}
-	if p.Volumes.Has(v.ID, &bob) || !p.Volumes.Has(v.ID, &alice) {
+	if p.Volumes.Has(t.Context(), v.ID, &bob) || !p.Volumes.Has(t.Context(), v.ID, &alice) {
 		t.Error("the old owner still sees it, or the new one doesn't")
 	}
 }
@@ -461,7 +461,7 @@ func TestTrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if p.Volumes.Has(a.ID, nil) {
+	if p.Volumes.Has(t.Context(), a.ID, nil) {
 		t.Error("it is still there")
 	}
 	if n, _ := p.used(); n != 2 {
@@ -495,7 +495,7 @@ func TestTrash(t *testing.T) {
 		t.Errorf("cancreate %d, %v", n, err)
 	}
 	p.create("d", mib)
-	if bin := p.Volumes.Trashed(&alice); len(bin) != 1 || bin[0].ID != a.ID {
+	if bin := p.Volumes.Trashed(t.Context(), &alice); len(bin) != 1 || bin[0].ID != a.ID {
 		t.Errorf("bin %+v", bin)
 	}
 	if n, err := p.Volumes.EmptyTrash(t.Context(), "", &bob); n != 0 || err != nil {
@@ -507,7 +507,7 @@ func TestTrash(t *testing.T) {
 	if n, err := p.Volumes.Sweep(t.Context()); n != 0 || err != nil {
 		t.Errorf("swept %d, %v", n, err)
 	}
-	if err := p.Volumes.Destroy(t.Context(), c.ID, nil, true); err != nil || p.Volumes.Has(c.ID, nil) {
+	if err := p.Volumes.Destroy(t.Context(), c.ID, nil, true); err != nil || p.Volumes.Has(t.Context(), c.ID, nil) {
 		t.Error(err)
 	}
 	if left, _ := filepath.Glob(p.pool + "/elemento-bin/*"); len(left) != 0 {
@@ -524,7 +524,7 @@ func TestBinWithoutRetention(t *testing.T) {
 	if err := p.Volumes.Destroy(t.Context(), v.ID, nil, false); err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := p.used(); n != 0 || len(p.Volumes.Trashed(nil)) != 0 {
+	if n, _ := p.used(); n != 0 || len(p.Volumes.Trashed(t.Context(), nil)) != 0 {
 		t.Errorf("%d volumes count", n)
 	}
 }
@@ -540,7 +540,7 @@ func TestBinThatKeeps(t *testing.T) {
 	if n, err := p.Volumes.CanCreate(t.Context(), wish("w", mib)); n != 0 || err != nil {
 		t.Errorf("cancreate %d, %v", n, err)
 	}
-	if len(p.Volumes.Trashed(nil)) != 1 {
+	if len(p.Volumes.Trashed(t.Context(), nil)) != 1 {
 		t.Error("the bin was emptied")
 	}
 }

@@ -27,6 +27,8 @@ type Want struct {
 	Bytes   int64  // virtual bytes it adds, held against max-total-size
 	Write   int64  // bytes it writes now, held against the file system's free space less the pool's reserve
 	Format  Format // a pool that can't keep it is not chosen
+
+	Within []string // the pools it may be in; nil is all. To whoever asks, others are not there.
 }
 
 // Reservation is room that was taken and is not yet used. Its methods may be called in any goroutine.

@@ -230,7 +230,7 @@ func TestSetThatWasCutOffIsRolledBack(t *testing.T) {
 	}
 	next := rig.Assemble(t, p.root, func(c *volume.Config) { c.State = root })
 	for v, there := range map[volume.ID]bool{kept.ID: true, first.ID: false, second.ID: false} {
-		if next.Volumes.Has(v, nil) != there {
+		if next.Volumes.Has(t.Context(), v, nil) != there {
 			t.Errorf("%s there is %t", v, !there)
 		}
 	}
@@ -312,7 +312,7 @@ func TestAccessible(t *testing.T) {
 	if _, err := p.Volumes.Get(t.Context(), foreign[0], &alice); !fault.Is(err, fault.VolumeNotFound) {
 		t.Errorf("a private volume of somebody else: %v", err)
 	}
-	if p.Volumes.Has(foreign[0], &alice) || !p.Volumes.Has(foreign[0], &bob) || !p.Volumes.Has(foreign[0], nil) {
+	if p.Volumes.Has(t.Context(), foreign[0], &alice) || !p.Volumes.Has(t.Context(), foreign[0], &bob) || !p.Volumes.Has(t.Context(), foreign[0], nil) {
 		t.Error("Has")
 	}
 }
@@ -331,7 +331,7 @@ func TestRestartKnowsAll(t *testing.T) {
 	if err != nil || got.Meta.Name != "a" || got.Meta.Size != mib {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if bin := next.Volumes.Trashed(nil); len(bin) != 1 || bin[0].ID != b.ID || bin[0].Trashed.IsZero() {
+	if bin := next.Volumes.Trashed(t.Context(), nil); len(bin) != 1 || bin[0].ID != b.ID || bin[0].Trashed.IsZero() {
 		t.Errorf("bin: %+v", bin)
 	}
 	if n, bytes := next.used(); n != 2 || bytes != 3*mib {
@@ -409,7 +409,7 @@ func TestRefresh(t *testing.T) {
 	if v, err := p.Volumes.Get(t.Context(), dropped, &bob); err != nil || v.Meta.Size != 4096 || v.Meta.Name != "by hand" {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if !p.Volumes.Has(known.ID, nil) || p.Volumes.Has(lost.ID, nil) {
+	if !p.Volumes.Has(t.Context(), known.ID, nil) || p.Volumes.Has(t.Context(), lost.ID, nil) {
 		t.Error("the others")
 	}
 	if n, b := p.used(); n != 2 || b != mib+4096 {
@@ -477,7 +477,7 @@ func TestDamagedVolume(t *testing.T) {
 	if c := next.Volumes.Census(); len(c) != 1 || c["pool"] != (volume.Census{Standing: 2, Trashed: 1, Damaged: 1}) {
 		t.Errorf("counted are %+v", c)
 	}
-	if err := next.Volumes.Destroy(t.Context(), v.ID, nil, true); err != nil || next.Volumes.Has(v.ID, nil) {
+	if err := next.Volumes.Destroy(t.Context(), v.ID, nil, true); err != nil || next.Volumes.Has(t.Context(), v.ID, nil) {
 		t.Errorf("destroy: %v", err)
 	}
 }

@@ -106,7 +106,7 @@ func (s *Service) admit(h *handle, c *Claim) (*opened, error) {
 
 // Directory opens the directory that a volume stands in, whoever works on the volume at that time. The caller closes it.
 func (s *Service) Directory(ctx context.Context, id ID) (*os.Root, error) {
-	e, err := s.owned(id, nil)
+	e, err := s.owned(ctx, id, nil)
 	if err != nil {
 		return nil, err
 	}

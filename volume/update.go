@@ -108,7 +108,7 @@ func (s *Service) Transfer(ctx context.Context, id ID, by Who, to Client) error 
 		// The same call again: its first answer may have been lost.
 		s.mu.RLock()
 		e := s.index.all[id]
-		done := e != nil && e.found.Problem == nil && e.found.Meta.Creator == to && *by != to && !e.found.Meta.Private
+		done := e != nil && inside(ctx, e.pool.pool.Name()) && e.found.Problem == nil && e.found.Meta.Creator == to && *by != to && !e.found.Meta.Private
 		s.mu.RUnlock()
 		if done {
 			return nil

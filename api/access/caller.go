@@ -22,8 +22,11 @@ type Caller struct {
 
 type callerKey struct{}
 
-// WithCaller makes CallerOf return c for ctx and what comes of it.
+// WithCaller makes CallerOf return c for ctx and what comes of it, and limits it to c's pools.
 func WithCaller(ctx context.Context, c *Caller) context.Context {
+	if c.Limited() {
+		ctx = volume.Within(ctx, c.Pools)
+	}
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
@@ -67,6 +70,17 @@ func (c *Caller) May(least Role, path string) error {
 func (c *Caller) Uses(pool string) bool {
 	return c == nil || c.Pools == nil || slices.Contains(c.Pools, pool)
 }
+
+// OnlyPools returns the pools that the caller is limited to, nil for all.
+func (c *Caller) OnlyPools() []string {
+	if c == nil {
+		return nil
+	}
+	return c.Pools
+}
+
+// Limited reports whether the caller uses some pools only.
+func (c *Caller) Limited() bool { return c.OnlyPools() != nil }
 
 // below reports whether path is top or a path below it.
 func below(path, top string) bool {

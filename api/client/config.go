@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,6 +26,8 @@ type Config struct {
 	HTTP *http.Client
 	// Token is sent as a bearer token where it is set.
 	Token string
+	// TLS says whom to take for the server, and which certificate to show it, where HTTP is nil. nil is the system's authorities.
+	TLS *tls.Config
 	// UserAgent is "elstore-client" if "".
 	UserAgent string
 
@@ -74,13 +77,18 @@ func New(cfg Config) (*Client, error) {
 	cfg.BaseURL = u
 	c := &Client{cfg: cfg, http: cfg.HTTP, base: u + base}
 	if c.http == nil {
-		c.http = &http.Client{Transport: transport()}
+		t := transport()
+		t.TLSClientConfig = cfg.TLS.Clone() // of nil it is nil
+		c.http = &http.Client{Transport: t}
 	}
 	return c, nil
 }
 
 // BaseURL returns the server's address, as it is used.
 func (c *Client) BaseURL() string { return c.cfg.BaseURL }
+
+// HasToken reports whether the server is shown a token.
+func (c *Client) HasToken() bool { return c.cfg.Token != "" }
 
 // Close drops the connections that are idle. The Client can still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

@@ -26,6 +26,7 @@ type call struct {
 	kind   string // the Content-Type of raw
 	key    string // Idempotency-Key, or ""
 	async  bool   // the server may answer 202 with a job
+	top    bool   // path is below the server's root instead
 	long   bool   // the answer may take as long as it takes
 }
 
@@ -99,7 +100,11 @@ func (c *Client) request(ctx context.Context, cl call, body []byte) (*http.Reque
 	if body != nil {
 		reader = bytes.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(ctx, cl.method, c.base+cl.path, reader)
+	base := c.base
+	if cl.top {
+		base = c.cfg.BaseURL
+	}
+	req, err := http.NewRequestWithContext(ctx, cl.method, base+cl.path, reader)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -104,7 +105,7 @@ func TestBoundZeroIsSomebodyElse(t *testing.T) {
 
 func TestBoundElsewhere(t *testing.T) {
 	_, err := Decode[[]ownerOf](bound(http.MethodPost, "", `[{"owner": "0a0b"}, {"owner": "0a0c"}]`, "0a0b"))
-	if at, ok := err.(*indexed); !ok || at.index != 1 || !fault.Is(err, fault.NotAllowed) {
+	if at, ok := errors.AsType[*indexed](err); !ok || at.index != 1 || !fault.Is(err, fault.NotAllowed) {
 		t.Errorf("an array: %v", err)
 	}
 	if got, err := DecodeQuery[boundRequest](bound(http.MethodGet, "", "", "0a0b")); err != nil || got.Who == nil || *got.Who != (someone{0x0a, 0x0b}) {

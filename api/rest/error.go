@@ -59,6 +59,15 @@ func Describe(err error) (code fault.Code, sentence string) {
 	return fault.InternalError, "the server failed at this request; its log says why"
 }
 
+// Cause returns what an error that Describe has a sentence for came from, for the log; "" where that is not known, or no error of
+// ours to a caller.
+func Cause(err error) string {
+	if known, ok := errors.AsType[*fault.Error](err); ok && known.Err != nil {
+		return known.Err.Error()
+	}
+	return ""
+}
+
 // Error answers r with err: its kind's status and a JSON object of error, code and, for a failure of ours,
 // request_id and the request's own keys (see WithEcho). 503 and 429 get a Retry-After, 405 its Allow, 401 a
 // challenge. Nothing may have been written to w before.

@@ -16,6 +16,7 @@ import (
 
 	"elstore/api"
 	"elstore/api/access"
+	"elstore/test/rig"
 	"elstore/volume"
 )
 
@@ -30,16 +31,32 @@ type guarded struct {
 	token    map[string]string // by caller; none for anonymous
 	identity map[string]string // whom the caller names where a request says who asks
 	control  *access.Control
+	where    string // the pool that things are made in
 }
 
 func newGuarded(t testing.TB) *guarded {
 	t.Helper()
-	g := &guarded{server: newServer(t, `{}`, func(c *volume.Config) { c.Fetch = newFetcher(t) }), token: map[string]string{}}
+	g := &guarded{where: "pool", server: newServer(t, `{}`, func(c *volume.Config) { c.Fetch = newFetcher(t) }), token: map[string]string{}}
 	g.open = g.http
+	rig.Pool(t, g.root, "other", `{}`)
+	if err := g.Pools.Rescan(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	g.control = access.NewControl(g.tokens, nil)
 	g.shut = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: g.routes(), Audit: g.audit, Access: g.control}))
 	t.Cleanup(g.shut.Close)
-	g.identity = map[string]string{"anonymous": alice, "owner": alice, "stranger": bob, "orchestrator": alice, "operator": alice}
+	// For the callers that are not in the table: alice and an orchestrator, each with a token for one pool alone.
+	for who, role := range map[string]access.Role{"limited": access.User, "limited orchestrator": access.Orchestrator} {
+		n := access.Token{Name: who, Role: role, Pools: []string{"pool"}}
+		if role == access.User {
+			n.Identity = clientID(t, alice)
+		}
+		var err error
+		if _, g.token[who], err = g.tokens.Create(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.identity = map[string]string{"limited": alice, "limited orchestrator": alice, "anonymous": alice, "owner": alice, "stranger": bob, "orchestrator": alice, "operator": alice}
 	roles := map[string]access.Role{
 		"reader": access.Reader, "owner": access.User, "stranger": access.User, "orchestrator": access.Orchestrator, "operator": access.Operator,
 	}
@@ -119,14 +136,13 @@ const (
 var (
 	aForm = []header{{"Content-Type", "multipart/form-data; boundary=b"}}
 
-	everybody   = [6]int{401, 200, 200, 200, 200, 200}
-	users       = [6]int{401, 403, 200, 200, 200, 200}
-	usersFail   = [6]int{401, 403, 400, 400, 400, 400} // for a reason that comes after who asks
-	owners      = [6]int{401, 403, 200, 404, 200, 200}
-	ownersRead  = [6]int{401, 404, 200, 404, 200, 200} // readers are told that it is not there
-	everybodys  = [6]int{401, 403, 403, 403, 200, 200}
-	operators   = [6]int{401, 403, 403, 403, 403, 200}
-	ownersClash = [6]int{401, 403, 409, 404, 409, 409}
+	everybody  = [6]int{401, 200, 200, 200, 200, 200}
+	users      = [6]int{401, 403, 200, 200, 200, 200}
+	usersFail  = [6]int{401, 403, 400, 400, 400, 400} // for a reason that comes after who asks
+	owners     = [6]int{401, 403, 200, 404, 200, 200}
+	ownersRead = [6]int{401, 404, 200, 404, 200, 200} // readers are told that it is not there
+	everybodys = [6]int{401, 403, 403, 403, 200, 200}
+	operators  = [6]int{401, 403, 403, 403, 403, 200}
 )
 
 var rights = []right{
@@ -196,6 +212,7 @@ var rights = []right{
 	{call: "GET /whoami", want: everybody},
 	{call: "GET /openapi.json", want: everybody},
 	{call: "GET /openapi.yaml", want: everybody},
+	{call: "GET /docs", want: everybody},
 	{call: "GET /tokens", want: operators},
 	{call: "POST /tokens", body: `{"name": "n", "role": "operator"}`, want: operators},
 	{call: "DELETE /tokens/{id}", request: "/tokens/0123456789abcdef", want: operators},
@@ -261,7 +278,7 @@ func (g *guarded) fill(text, me string, there bool, made map[string]string) stri
 // make makes one of alice's things, and what it needs.
 func (g *guarded) make(name string, made map[string]string) {
 	g.t.Helper()
-	private := func() string { return g.create("secret", 0.001, "private", true) }
+	private := func() string { return g.create("secret", 0.001, "private", true, "pool", g.where) }
 	switch name {
 	case "$volume":
 		made[name] = private()
@@ -277,11 +294,11 @@ func (g *guarded) make(name string, made map[string]string) {
 		m := g.post("/livemigration/prepare", map[string]any{"volume_id": made["$migrating"], "client_uid": alice, "destination": map[string]any{"host": "n"}})
 		made["$migration"] = m.want(200).object()["migration_id"].(string)
 	case "$job":
-		a := g.post("/create", map[string]any{"creatorID": alice, "name": "secret", "size": 0.001}, header{"Prefer", "respond-async"})
+		a := g.post("/create", map[string]any{"creatorID": alice, "name": "secret", "size": 0.001, "pool": g.where}, header{"Prefer", "respond-async"})
 		made[name] = g.wait(a)["id"].(string)
 	case "$seed", "$iso":
 		made[name] = g.post("/cloudinit/render", map[string]any{
-			"creatorID": alice, "name": "secret", "private": true, "seed": map[string]any{"hostname": "web", "network": map[string]any{"dhcp": true}},
+			"creatorID": alice, "name": "secret", "private": true, "pool": g.where, "seed": map[string]any{"hostname": "web", "network": map[string]any{"dhcp": true}},
 		}).want(200).object()["vid"].(string)
 	default:
 		g.t.Fatalf("nothing is %s", name)
@@ -391,7 +408,17 @@ func TestAPrivateVolumeIsAsIfItWerentThere(t *testing.T) {
 			continue
 		}
 		tried++
-		for _, who := range []string{"stranger", "reader"} {
+		for _, who := range []string{"stranger", "reader", "limited", "limited orchestrator"} {
+			g.where = "pool"
+			if made := map[string]string{}; strings.HasPrefix(who, "limited") {
+				if strings.Contains(r.body+r.request, "$job") && who == "limited" {
+					continue // a job is its owner's, wherever its volume is
+				}
+				if got := g.ask(&r, who, alice, true, made); got.status == http.StatusNotFound {
+					t.Errorf("%s: a token for the pool doesn't see what is in it: %.200s", r.call, got)
+				}
+				g.where = "other"
+			}
 			made := map[string]string{}
 			there := g.ask(&r, who, g.identity[who], true, made)
 			before := g.secrets(made)
@@ -438,12 +465,26 @@ func TestListsAreOnesOwn(t *testing.T) {
 	for _, name := range []string{"$volume", "$binned", "$exported", "$migration", "$job", "$seed"} {
 		g.make(name, made)
 	}
+	g.where = "other"
+	elsewhere := map[string]string{}
+	for name := range made {
+		g.make(name, elsewhere)
+	}
 	for _, path := range []string{"/accessible?client_uid=$me", "/exports", "/trash", "/jobs", "/livemigration", "/migration"} {
 		for who, sees := range map[string]bool{"owner": true, "stranger": false, "reader": false, "operator": true, "orchestrator": true} {
 			text := string(g.as(who, http.MethodGet, strings.ReplaceAll(path, "$me", g.identity[who]), nil).want(200).body)
 			found := slices.ContainsFunc(slices.Collect(maps.Values(made)), func(id string) bool { return strings.Contains(text, id) })
 			if found != sees {
 				t.Errorf("%s: a %s sees %.300s", path, who, text)
+			}
+		}
+		for _, who := range []string{"limited", "limited orchestrator"} {
+			text := string(g.as(who, http.MethodGet, strings.ReplaceAll(path, "$me", alice), nil).want(200).body)
+			in := func(ids map[string]string) bool {
+				return slices.ContainsFunc(slices.Collect(maps.Values(ids)), func(id string) bool { return strings.Contains(text, id) })
+			}
+			if !in(made) || in(elsewhere) && (path != "/jobs" || who != "limited") {
+				t.Errorf("%s: who is %s to a pool sees %.300s", path, who, text)
 			}
 		}
 	}
@@ -597,4 +638,44 @@ func TestPathTricks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTokensForSomePools: what their bearers make is placed in those pools, and no other can be named.
+func TestTokensForSomePools(t *testing.T) {
+	g := newGuarded(t)
+	both, _, err := g.tokens.Create(access.Token{Name: "both", Role: access.User, Pools: []string{"pool", "other"}})
+	if err != nil || both.Pools == nil {
+		t.Fatal(err)
+	}
+	for _, who := range []string{"limited", "limited orchestrator"} {
+		create := func(pool string) answer {
+			return g.as(who, http.MethodPost, "/create", map[string]any{"creatorID": alice, "name": "n", "size": 0.001, "pool": pool})
+		}
+		for range 4 {
+			if got := create("").want(200).object(); got["pool"] != "pool" {
+				t.Errorf("%v", got)
+			}
+		}
+		if a, b := create("other").want(404, "PoolNotFound"), create("none").want(404, "PoolNotFound"); strings.ReplaceAll(string(a.body), "other", "none") != string(b.body) {
+			t.Errorf("%s and %s", a, b)
+		}
+		g.as(who, http.MethodPost, "/create/multiple", []any{
+			map[string]any{"creatorID": alice, "name": "n", "size": 0.001}, map[string]any{"creatorID": alice, "name": "n", "size": 0.001, "pool": "other"},
+		}).want(404, "PoolNotFound")
+		if got := g.as(who, http.MethodPost, "/cancreate", map[string]any{"size": 0.001}).want(200); strings.TrimSpace(string(got.body)) != "1" {
+			t.Errorf("%s pools could take it", got)
+		}
+		if got := g.as(who, http.MethodGet, "/pools", nil).want(200).list(); len(got) != 1 || got[0]["name"] != "pool" {
+			t.Errorf("%v", got)
+		}
+		g.as(who, http.MethodGet, "/pools/other", nil).want(404, "PoolNotFound")
+		large := g.as(who, http.MethodPost, "/create", map[string]any{"creatorID": alice, "name": "n", "size": 1e6, "preallocation": "full"})
+		if large.status != http.StatusInsufficientStorage || strings.Contains(string(large.body), "other") {
+			t.Errorf("%s", large)
+		}
+	}
+	g.as("limited", http.MethodPost, "/trash/empty", `{"pool": "other"}`).want(404, "PoolNotFound")
+	g.as("limited orchestrator", http.MethodPost, "/pools/refresh", `{"name": "other"}`).want(404, "PoolNotFound")
+	g.as("limited orchestrator", http.MethodPost, "/pools/refresh", `{}`).want(403, "NotAllowed")
+	g.as("limited orchestrator", http.MethodPost, "/pools/refresh", `{"name": "pool"}`).want(200)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/volume"
 )
@@ -57,8 +58,9 @@ func (a *API) do(ctx context.Context, todo work, async bool, id func(n int) volu
 	made := todo.ids(id)
 	touched := slices.Concat(todo.volumes, made)
 	rest.SetAbout(ctx, texts(touched...)...)
+	pools := access.CallerOf(ctx).OnlyPools()
 	job, err := a.cfg.Jobs.Start(ctx, todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
-		return todo.run(ctx, made, p)
+		return todo.run(volume.Within(ctx, pools), made, p)
 	})
 	if err != nil {
 		return volume.Answer{}, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -25,8 +26,18 @@ type machineRequest struct {
 	Seed    json.RawMessage `json:"seed" secret:"true"` // the short form of a seed, which is made with it
 }
 
-// fileScheme begins a URL that names a file under the directories that the configuration allows.
-const fileScheme = "file://"
+// place is where the image is: a URL, or the path in one of the scheme file, which names a file under the directories that the
+// configuration allows (RFC 8089).
+func (r *machineRequest) place() (address, path string, err error) {
+	if !strings.HasPrefix(strings.ToLower(r.URL), "file:") {
+		return r.URL, "", nil
+	}
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Host != "" && u.Host != "localhost" || u.Path == "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", "", fault.Errorf(fault.CloudInitCreateImageDownloadfailed, "url %.200q is not allowed: use http, https, or file:// and an absolute path", r.URL)
+	}
+	return "", u.Path, nil
+}
 
 // createMachine makes a volume of a cloud image, bootable unless it is shareable, and its seed if the request has one.
 func (a *API) createMachine(_ context.Context, req machineRequest) (work, error) {
@@ -45,9 +56,9 @@ func (a *API) createMachine(_ context.Context, req machineRequest) (work, error)
 		return work{}, err
 	}
 	n.Meta.Bootable = !n.Meta.Shareable
-	src.URL, src.Overlay = req.URL, req.Overlay
-	if file, ok := strings.CutPrefix(req.URL, fileScheme); ok {
-		src.URL, src.Path = "", file
+	src.Overlay = req.Overlay
+	if src.URL, src.Path, err = req.place(); err != nil {
+		return work{}, err
 	}
 	makes := 1
 	var files cloudinit.Files
@@ -250,7 +261,7 @@ func (a *API) putSeedFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := cloudinit.Check(name, data); err != nil { // here, since a job's error is shown to whoever lists jobs
+	if err := a.cfg.Seeds.Check(r.Context(), name, data); err != nil { // here, since a job's error is shown to whoever lists jobs
 		return err
 	}
 	return a.changeSeed(w, r, id, q, func(ctx context.Context) (cloudinit.State, error) { return a.cfg.Seeds.Put(ctx, id, q.Who, name, data) })

@@ -279,6 +279,11 @@ func TestMachine(t *testing.T) {
 	}
 	s.post("/cloudinit/create", wish("url", web.URL+"/plain/image.img", "format", "raw", "size", nil)).want(200)
 	s.post("/cloudinit/create", wish("url", "file://"+dir+"/image.img")).want(200)
+	s.post("/cloudinit/create", wish("url", "file://localhost"+dir+"/%69mage.img")).want(200)
+	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), fmt.Appendf(nil, "%064x  image.img\n", 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.post("/cloudinit/create", wish("url", "file://"+dir+"/image.img")).want(400, "ChecksumMismatch")
 	s.post("/cloudinit/create", wish()).want(200)
 	both := s.post("/cloudinit/create", wish("url", web.URL+"/plain/image.img", "seed", map[string]any{"hostname": "web1"})).want(200).object()
 	if got := s.inSeed(both["seed"].(string), "user-data"); !strings.Contains(got, "hostname: web1") {
@@ -294,7 +299,7 @@ func TestMachine(t *testing.T) {
 	}
 	s.post("/cloudinit/create", wish("url", web.URL+"/bad/image.img")).want(400, "ChecksumMismatch")
 	s.post("/cloudinit/create", wish("seed", map[string]any{"hostname": "a b"})).want(400, "BadRequest")
-	for _, u := range []string{web.URL + "/nothing", "http://127.0.0.1:1/x", "nonsense", "ftp://x/y", "file:///etc/passwd", "file://../x"} {
+	for _, u := range []string{web.URL + "/nothing", "http://127.0.0.1:1/x", "nonsense", "ftp://x/y", "file:///etc/passwd", "file://../x", "file://elsewhere" + dir + "/image.img", "file:image.img", "file://" + dir + "/%zz"} {
 		s.post("/cloudinit/create", wish("url", u)).want(400, "CloudInitCreateImageDownloadfailed")
 	}
 	if after := s.state(); after != before {

@@ -70,7 +70,7 @@ func (a *API) addSeedFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := cloudinit.Check(name, data); err != nil {
+	if err := a.cfg.Seeds.Check(r.Context(), name, data); err != nil {
 		return err
 	}
 	key.standsFor(document, []byte(name), data)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/export"
 	"elstore/volume"
@@ -103,6 +104,9 @@ func (a *API) unexport(ctx context.Context, req struct {
 		answer[key] = value
 	}
 	answer["volume_id"], answer["client_uid"] = req.Volume, req.Client
+	if a.mayNotSee(ctx, req.Volume) != nil {
+		return work{answer: answer}, nil //nolint:nilerr // for who can't see it there is nothing to end
+	}
 	return work{kind: "unexport", owner: &req.Client, volumes: []volume.ID{req.Volume}, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
 		return answer, a.cfg.Exports.Unexport(ctx, req.Volume, req.Client, req.Type, req.IfIdle)
 	}}, nil
@@ -152,8 +156,11 @@ func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := []exportInfo{}
 	for _, i := range a.cfg.Exports.List(r.Context(), export.Query{Client: req.Client, Volume: req.Volume}) {
+		if !access.CallerOf(r.Context()).Uses(i.Pool) {
+			continue
+		}
 		e := exportInfo{
-			exportedTo: exported(i.Volume, &i.Record), Pool: i.Pool, Name: i.Name, Portals: i.Where, State: i.State, Rates: i.Rates,
+			exportedTo: exported(i.Volume, &i.Record), Pool: i.Pool, Name: i.Name, Portals: append([]string{}, i.Where...), State: i.State, Rates: i.Rates,
 			Sessions: i.Sessions, Counts: i.Counts,
 			ReadTime: i.Counts.ReadLatency.Sum.Microseconds(), WriteTime: i.Counts.WriteLatency.Sum.Microseconds(),
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -87,6 +88,7 @@ var errHungUp = fault.Errorf(fault.BadRequest, "the client hung up before its da
 func (a *API) receive(ctx context.Context, w http.ResponseWriter, r *http.Request, in *incoming, todo work, made []volume.ID, async bool) (volume.Answer, error) {
 	touched := slices.Concat(todo.volumes, made)
 	rest.SetAbout(ctx, texts(touched...)...)
+	pools := access.CallerOf(ctx).OnlyPools()
 	unblock := http.NewResponseController(w)
 	job, err := a.cfg.Jobs.Attend(ctx, todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
 		defer in.end(false)
@@ -97,7 +99,7 @@ func (a *API) receive(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		defer context.AfterFunc(r.Context(), func() { in.unlessOver(func() { cancel(errHungUp) }) })()
 		// A job that is cancelled doesn't wait for a client that is silent.
 		defer context.AfterFunc(ctx, func() { in.unlessOver(func() { _ = unblock.SetReadDeadline(time.Now()) }) })()
-		return todo.run(ctx, made, p)
+		return todo.run(volume.Within(ctx, pools), made, p)
 	})
 	if err != nil {
 		return volume.Answer{}, err

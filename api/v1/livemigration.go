@@ -103,6 +103,9 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request) error {
 	if len(req.ids()) == 0 {
 		return missing("volume_id")
 	}
+	if access.CallerOf(r.Context()).Limited() {
+		return limitedMigration()
+	}
 	rest.SetAbout(r.Context(), texts(req.ids()...)...)
 	if err := a.mayNotSee(r.Context(), req.ids()...); err != nil {
 		return err
@@ -171,6 +174,9 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 
 // decided answers a call that decides a migration: 202 where the other side is still being fenced.
 func (a *API) decided(w http.ResponseWriter, r *http.Request, q *migrating, decide func(livemigration.Ref) (livemigration.Info, error)) error {
+	if access.CallerOf(r.Context()).Limited() {
+		return limitedMigration()
+	}
 	ref, err := q.ref(r.Context())
 	if err != nil {
 		return err
@@ -196,6 +202,9 @@ func (a *API) migrations(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := []migration{}
 	for _, i := range a.cfg.Migrations.List(req.Client) {
+		if !a.usesAll(r.Context(), i.Volumes()) {
+			continue
+		}
 		list = append(list, migrationOf(&i))
 	}
 	return rest.Reply(w, http.StatusOK, list)
@@ -210,7 +219,15 @@ func (a *API) migration(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if !a.usesAll(r.Context(), info.Volumes()) {
+		return fault.Errorf(fault.MigrationNotFound, "there is no live migration %s", id)
+	}
 	return rest.Reply(w, http.StatusOK, migrationOf(&info))
+}
+
+// limitedMigration refuses a token for some pools: a set of volumes is not held to them.
+func limitedMigration() error {
+	return fault.Errorf(fault.NotAllowed, "this token is for some pools, and decides no live migrations")
 }
 
 // migrationRoutes are the calls about live migration, which clients know under two names.

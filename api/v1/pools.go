@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/pool"
 	"elstore/volume"
@@ -19,10 +21,16 @@ func poolRecord(i pool.Info) pool.Info {
 	return i
 }
 
-func (a *API) pools(w http.ResponseWriter, _ *http.Request) error {
+func (a *API) pools(w http.ResponseWriter, r *http.Request) error {
+	c := access.CallerOf(r.Context())
 	list := []pool.Info{}
 	for _, i := range a.cfg.Pools.Infos() {
-		list = append(list, poolRecord(i))
+		if c.Uses(i.Name) {
+			list = append(list, poolRecord(i))
+		}
+	}
+	if c.Limited() {
+		return rest.Reply(w, http.StatusOK, list)
 	}
 	for _, n := range a.cfg.Pools.NotPools() {
 		list = append(list, poolRecord(pool.Info{Path: n.Path, Reason: n.Reason}))
@@ -33,7 +41,7 @@ func (a *API) pools(w http.ResponseWriter, _ *http.Request) error {
 func (a *API) pool(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	for _, i := range a.cfg.Pools.Infos() {
-		if i.Name == name {
+		if i.Name == name && access.CallerOf(r.Context()).Uses(name) {
 			return rest.Reply(w, http.StatusOK, poolRecord(i))
 		}
 	}
@@ -61,10 +69,17 @@ func (a *API) inUse(name string) bool {
 }
 
 // refresh looks at the disk now: for volumes in one pool, or for pools and for volumes in all that are in use.
-func (a *API) refresh(_ context.Context, req struct {
+func (a *API) refresh(ctx context.Context, req struct {
 	Name string `json:"name" alias:"pool"`
 },
 ) (work, error) {
+	switch c := access.CallerOf(ctx); {
+	case c.Uses(req.Name):
+	case req.Name == "":
+		return work{}, fault.Errorf(fault.NotAllowed, "this token is for the pools %s; name one of them", strings.Join(c.Pools, ", "))
+	default:
+		return work{}, noPool(req.Name)
+	}
 	return work{kind: "refresh", run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
 		if req.Name == "" || !a.inUse(req.Name) {
 			if err := a.cfg.Pools.Rescan(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/volume"
 )
@@ -23,7 +24,7 @@ func (a *API) trash(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return rest.Reply(w, http.StatusOK, records(a.cfg.Volumes.Trashed(req.Who)))
+	return rest.Reply(w, http.StatusOK, records(a.cfg.Volumes.Trashed(r.Context(), req.Who)))
 }
 
 func (a *API) restore(_ context.Context, req volumeRequest) (work, error) {
@@ -36,13 +37,14 @@ func (a *API) restore(_ context.Context, req volumeRequest) (work, error) {
 	}}, nil
 }
 
-func (a *API) emptyTrash(_ context.Context, req struct {
+func (a *API) emptyTrash(ctx context.Context, req struct {
 	asker
 	Pool string `json:"pool"` // "" is all
 },
 ) (work, error) {
+	caller := access.CallerOf(ctx)
 	return work{kind: "empty", owner: req.Who, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
-		if req.Pool != "" && !a.isPool(req.Pool) {
+		if req.Pool != "" && (!a.isPool(req.Pool) || !caller.Uses(req.Pool)) {
 			return nil, noPool(req.Pool)
 		}
 		purged, err := a.cfg.Volumes.EmptyTrash(ctx, req.Pool, req.Who)

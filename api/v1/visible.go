@@ -12,7 +12,7 @@ import (
 
 // everybodys refuses callers that don't act for everybody.
 func everybodys(ctx context.Context) error {
-	if access.CallerOf(ctx).Who() == nil {
+	if c := access.CallerOf(ctx); c.Who() == nil && !c.Limited() {
 		return nil
 	}
 	return fault.Errorf(fault.NotAllowed, "this shows what is everybody's; allowed is orchestrator or operator")
@@ -20,8 +20,17 @@ func everybodys(ctx context.Context) error {
 
 // sees reports whether a caller that is one client may be told of an event: of volumes that it may see, and of its own
 // jobs, exports and migrations. A nil who may be told of all.
-func (a *API) sees(who volume.Who, e *volume.Event) bool {
+func (a *API) sees(ctx context.Context, e *volume.Event) bool {
+	c := access.CallerOf(ctx)
+	who := c.Who()
 	switch {
+	case e.Pool != "" && !c.Uses(e.Pool):
+		return false
+	case e.Migration != nil && !a.usesAll(ctx, e.Migration.Volumes):
+		return false
+	case who == nil && e.Job != nil && c.Limited():
+		job, ok := e.Job.(volume.Job)
+		return ok && a.usesAll(ctx, job.Volumes)
 	case who == nil:
 		return true
 	case e.Migration != nil:
@@ -38,8 +47,9 @@ func (a *API) sees(who volume.Who, e *volume.Event) bool {
 // mayNotSee is VolumeNotFound for the first of the volumes that a caller who is one client may not see, where else the answer
 // would tell that it is there.
 func (a *API) mayNotSee(ctx context.Context, ids ...volume.ID) error {
-	who := access.CallerOf(ctx).Who()
-	if who == nil {
+	c := access.CallerOf(ctx)
+	who := c.Who()
+	if who == nil && !c.Limited() {
 		return nil
 	}
 	for _, id := range ids {
@@ -48,6 +58,15 @@ func (a *API) mayNotSee(ctx context.Context, ids ...volume.ID) error {
 		}
 	}
 	return nil
+}
+
+// usesAll reports whether none of the volumes lies in a pool that the caller doesn't use.
+func (a *API) usesAll(ctx context.Context, ids []volume.ID) bool {
+	c := access.CallerOf(ctx)
+	return !c.Limited() || !slices.ContainsFunc(ids, func(id volume.ID) bool {
+		pool, there := a.cfg.Volumes.PoolOf(id)
+		return there && !c.Uses(pool)
+	})
 }
 
 // texts writes ids for the audit log.

@@ -30,5 +30,5 @@ func (a *API) has(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return rest.Reply(w, http.StatusOK, map[string]bool{"has": a.cfg.Volumes.Has(req.ID, req.Who)})
+	return rest.Reply(w, http.StatusOK, map[string]bool{"has": a.cfg.Volumes.Has(r.Context(), req.ID, req.Who)})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,6 +24,9 @@ type cli struct {
 	client string
 	json   bool
 	quiet  bool
+
+	tokenFile string
+	ca        string
 }
 
 // serverURL is the flag's, else the environment's, else the default.
@@ -43,6 +47,9 @@ func (c *cli) connect() (*client.Client, error) {
 
 func (c *cli) connectWith(cfg client.Config) (*client.Client, error) {
 	cfg.BaseURL, cfg.UserAgent = c.serverURL(), "elstore/"+version
+	if err := c.identify(&cfg); err != nil {
+		return nil, err
+	}
 	cl, err := client.New(cfg)
 	if err != nil {
 		return nil, &usageError{err}
@@ -57,10 +64,19 @@ type session struct {
 }
 
 // begin connects for a command that needs to say who one is.
-func (c *cli) begin() (*session, error) {
+func (c *cli) begin(ctx context.Context) (*session, error) {
 	cl, err := c.connect()
 	if err != nil {
 		return nil, err
+	}
+	if c.client == "" && os.Getenv("ELSTORE_CLIENT") == "" && cl.HasToken() {
+		who, err := cl.WhoAmI(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if who.Identity != "" {
+			return &session{cl, who.Identity}, nil
+		}
 	}
 	me, err := c.identity(cl.BaseURL())
 	if err != nil {

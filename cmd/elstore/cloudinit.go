@@ -58,7 +58,7 @@ pool keeps the image, and further machines of the same image are made at once.
 					return err
 				}
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -107,7 +107,7 @@ vendor-data, and any others. At least two are needed. Each is checked before it 
 			if err != nil {
 				return err
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -204,7 +204,7 @@ printed; with --name a seed is made of them.`,
 			if r.Seed, err = readForm(cmd, given[0]); err != nil {
 				return err
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -236,12 +236,13 @@ printed; with --name a seed is made of them.`,
 }
 
 func newCloudInitCheck() *cobra.Command {
+	schema := cloudinit.FindSchema()
 	return &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check the files of a seed",
 		Long: `Check files as the server would before it takes them, without a server. What is wrong is named with its
 line and with what was expected. A file's name says what it is: user-data, meta-data, network-config,
-network-data or vendor-data.`,
+network-data or vendor-data. Where cloud-init is installed its own schema is used, too.`,
 		Example:           "  elstore cloudinit check user-data meta-data network-config",
 		Args:              args(1, -1, "FILE"),
 		ValidArgsFunction: files,
@@ -255,7 +256,11 @@ network-data or vendor-data.`,
 				if err != nil {
 					return &usageError{err}
 				}
-				if err := cloudinit.Check(filepath.Base(path), data); err != nil {
+				name := filepath.Base(path)
+				if err := cloudinit.Check(name, data); err != nil {
+					return err
+				}
+				if err := schema.Check(cmd.Context(), name, data); err != nil {
 					return err
 				}
 				return printf(cmd, "%s is good.\n", printable(path))

@@ -32,7 +32,7 @@ func (c *cli) complete(ask completion, most int, then ...cobra.CompletionFunc) c
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 		defer cancel()
-		s, err := c.begin()
+		s, err := c.begin(cmd.Context())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

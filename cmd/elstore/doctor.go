@@ -8,10 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"elstore/export"
 	"elstore/pool"
+	"elstore/volume"
 	"elstore/volume/file"
 	"elstore/volume/qemu"
 )
@@ -30,14 +34,16 @@ type diagnosis struct {
 func newDoctorCommand(c *cli) *cobra.Command {
 	var root string
 	var images bool
+	var state string
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the pools on this machine, changing nothing",
 		Long: `Check the pools below --root on this machine, whether a server runs or not, and change nothing.
 
 It finds what crashes left behind (stale locks, half-made volumes), volumes that can't be used,
-sizes that disagree, limits that are exceeded, and files that nobody needs, and says what to do. Of
-a pool on Ceph it finds volumes whose image is gone, and images whose volume is.
+sizes that disagree, limits that are exceeded, files that nobody needs, and exports whose records
+and markers disagree, and says what to do. Of a pool on Ceph it finds volumes whose image is gone, and
+images whose volume is.
 What it calls a warning, the next start of the server puts in order. With --images it lets
 qemu-img check every qcow2 image that is not in use.
 
@@ -52,7 +58,10 @@ The exit code is 1 where something needs a person.`,
 					root = env
 				}
 			}
-			list, err := diagnose(cmd.Context(), root, images)
+			if state == "" {
+				state = filepath.Join(root, ".elstore")
+			}
+			list, err := diagnose(cmd.Context(), root, state, images)
 			if err != nil {
 				return err
 			}
@@ -72,12 +81,13 @@ The exit code is 1 where something needs a person.`,
 		},
 	}
 	cmd.Flags().StringVar(&root, "root", "/mnt", "directory to look for pools in (or $ELSTORE_ROOT)")
+	cmd.Flags().StringVar(&state, "state", "", "the server's state directory, by which its own exports are known (default <root>/.elstore)")
 	cmd.Flags().BoolVar(&images, "images", false, "let qemu-img check the qcow2 images, which reads all of their tables")
 	return cmd
 }
 
 // diagnose looks at all pools.
-func diagnose(ctx context.Context, root string, images bool) ([]diagnosis, error) {
+func diagnose(ctx context.Context, root, state string, images bool) ([]diagnosis, error) {
 	pools, notPools, err := pool.Survey(root)
 	if err != nil {
 		return nil, err
@@ -86,6 +96,7 @@ func diagnose(ctx context.Context, root string, images bool) ([]diagnosis, error
 	if err != nil {
 		return nil, err
 	}
+	server := serverOf(state)
 	list := []diagnosis{}
 	for _, p := range pools {
 		d := diagnosis{Pool: p.Path, Findings: []file.Finding{}}
@@ -98,6 +109,7 @@ func diagnose(ctx context.Context, root string, images bool) ([]diagnosis, error
 		}
 		d.Volumes, d.Bytes = r.Volumes, r.Bytes+r.Base
 		d.Findings = append(d.Findings, r.Findings...)
+		d.checkExports(p.Path, server)
 		if over := p.Settings.Limits.Over(d.Volumes, d.Bytes); over != "" && p.Problem == nil {
 			d.add(file.Note, pool.SettingsFile, over, "no volumes are made here until some are gone")
 		}
@@ -126,10 +138,42 @@ func (d *diagnosis) add(s file.Severity, path, what, cure string) {
 	d.Findings = append(d.Findings, file.Finding{Severity: s, Path: path, What: what, Cure: cure})
 }
 
+// serverOf is the id of the server whose state lies in a directory, "" where that can't be told.
+func serverOf(state string) string {
+	data, err := os.ReadFile(filepath.Join(state, idFile)) //nolint:gosec // the operator names it
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// checkExports looks at the exports of the volumes that stand in a pool.
+func (d *diagnosis) checkExports(dir, server string) {
+	found, err := os.ReadDir(dir)
+	if err != nil {
+		return // which is said of the pool already
+	}
+	for _, f := range found {
+		name, isVolume := strings.CutPrefix(f.Name(), "vid.")
+		id, err := volume.ParseID(strings.TrimSuffix(name, ".elimg"))
+		if err != nil || !isVolume || !f.IsDir() {
+			continue // somebody else's
+		}
+		root, err := os.OpenRoot(filepath.Join(dir, f.Name()))
+		if err != nil {
+			continue // which is said of the volume already, or it went meanwhile
+		}
+		for _, t := range export.Examine(root, id, server, time.Now()) {
+			d.add(file.Severity(t.Severity), filepath.Join(f.Name(), t.Path), t.What, t.Cure)
+		}
+		_ = root.Close()
+	}
+}
+
 // checkImages runs qemu-img check on images. Those that somebody opens meanwhile are left out.
 func (d *diagnosis) checkImages(ctx context.Context, tool *qemu.Tool, dir string, images []string) {
 	for _, image := range images {
-		r, err := tool.Check(ctx, qemu.Image{Path: filepath.Join(dir, image), Format: qemu.QCOW2}, false)
+		r, err := tool.Check(ctx, file.Image(filepath.Join(dir, image)), false)
 		switch {
 		case err != nil:
 			d.add(file.Problem, image, "qemu-img can't check it: "+err.Error(), "")

@@ -196,7 +196,7 @@ var whereToLook = map[string]string{
 }
 
 const (
-	sayWho     = "Only the owner may do this. Say who you are with --client or ELSTORE_CLIENT; `elstore volume info` shows the owner."
+	sayWho     = "Say who you are with --client or ELSTORE_CLIENT; `elstore volume info` shows the owner, `elstore help access` what a token may do."
 	makeRoom   = "`elstore pool list` shows how full the pools are; `elstore trash empty` frees what lies in their bins."
 	checkPools = "`elstore pool list` shows the pools and what is wrong with them."
 )
@@ -214,5 +214,6 @@ var nextStep = map[fault.Code]string{
 	fault.VolumeAvailablePathNotFound:         checkPools,
 	fault.PoolUnavailable:                     checkPools,
 	fault.VolumeDimensionNotShrinkable:        "To cut off what lies beyond the new size, add --shrink.",
+	fault.Unauthorized:                        "The server asks who you are: `elstore help access` says how to tell it.",
 	fault.VolumeInTrash:                       "`elstore volume restore` brings it back.",
 }

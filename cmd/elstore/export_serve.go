@@ -15,8 +15,8 @@ import (
 	"elstore/export/samba"
 )
 
-// listenISCSI takes the addresses of the iSCSI portals.
-func listenISCSI(ctx context.Context, o options) (list []net.Listener, err error) {
+// listenISCSI takes the addresses of the iSCSI portals: those that listen already, else what the options say.
+func listenISCSI(ctx context.Context, o options, given []net.Listener) (list []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range list {
@@ -24,16 +24,22 @@ func listenISCSI(ctx context.Context, o options) (list []net.Listener, err error
 			}
 		}
 	}()
+	list = append(list, given...)
 	for _, address := range o.iscsiListen {
+		if len(given) > 0 {
+			break
+		}
 		var config net.ListenConfig
 		l, err := config.Listen(ctx, "tcp", address)
 		if err != nil {
 			return list, fmt.Errorf("--iscsi-listen: %w", err)
 		}
 		list = append(list, l)
+	}
+	for _, l := range list {
 		tcp, ok := l.Addr().(*net.TCPAddr)
 		if o.iscsiNoCHAP && !o.insecure && (!ok || !tcp.IP.IsLoopback()) {
-			return list, fmt.Errorf("--iscsi-listen %s is not a loopback address and needs CHAP: leave out --iscsi-no-chap, or say --insecure if nobody else can reach it", address)
+			return list, fmt.Errorf("--iscsi-listen %s is not a loopback address and needs CHAP: leave out --iscsi-no-chap, or say --insecure if nobody else can reach it", l.Addr())
 		}
 	}
 	if len(list) == 0 {

@@ -51,7 +51,7 @@ func TestHelp(t *testing.T) {
 
 func TestElstoreAlone(t *testing.T) {
 	out := succeeds(t)
-	if !strings.Contains(out, "elstore serve") || strings.Count(out, "\n") > 56 {
+	if !strings.Contains(out, "elstore serve") || strings.Count(out, "\n") > 60 {
 		t.Errorf("printed %d lines:\n%s", strings.Count(out, "\n"), out)
 	}
 }

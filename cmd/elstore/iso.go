@@ -70,7 +70,7 @@ To make a volume of an image at once, use ` + "`elstore iso import`" + `.`,
 		Args:              args(1, 1, "NAME"),
 		ValidArgsFunction: words(),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -115,7 +115,7 @@ is found out where no flag says it.`,
 		Args:              args(2, 2, "NAME FILE"),
 		ValidArgsFunction: c.complete(nothing, 1, files),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

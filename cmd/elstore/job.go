@@ -41,7 +41,7 @@ func newJobList(c *cli) *cobra.Command {
 				filter.States = unended
 			}
 			if volume != "" {
-				s, err := c.begin()
+				s, err := c.begin(cmd.Context())
 				if err != nil {
 					return err
 				}

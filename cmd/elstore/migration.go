@@ -44,7 +44,7 @@ that, secrets included. Asked again it prints the same.`,
 		Args:              args(1, -1, "VOLUME"),
 		ValidArgsFunction: c.complete(volumes, -1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

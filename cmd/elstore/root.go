@@ -38,13 +38,16 @@ func newRootCommand() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.server, "server", "", "address of the server (default $ELSTORE_SERVER, or http://127.0.0.1:7772)")
 	flags.StringVar(&c.client, "client", "", "who you are: the id of a client (default $ELSTORE_CLIENT; see elstore help identity)")
+	flags.StringVar(&c.tokenFile, "token-file", "", "file with the token to show (default $ELSTORE_TOKEN_FILE, or the token in $ELSTORE_TOKEN; see elstore help access)")
+	flags.StringVar(&c.ca, "ca", "", "file with the certificate to know the server by (default $ELSTORE_CA, or the system's authorities)")
 	flags.BoolVar(&c.json, "json", false, "print what the server answered, as JSON")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print ids only, and no progress")
 	root.AddCommand(
 		newVolumeCommand(c), newISOCommand(c), newCloudInitCommand(c), newExportCommand(c), newUnexportCommand(c), newMigrationCommand(c),
 		newPoolCommand(c), newTrashCommand(c), newJobCommand(c), newEventsCommand(c), newTopCommand(c), newVersionCommand(c), newServeCommand(), newTargetCommand(),
-		newDoctorCommand(c),
+		newDoctorCommand(c), newTokenCommand(c), newAuditCommand(c), newCertCommand(), newSupportBundleCommand(c), newManCommand(),
 		topic("exit-codes", "What the exit codes mean", exitCodesHelp),
+		topic("access", "Tokens and certificates: what a server may want to see", accessHelp),
 		topic("identity", "Who you are, and how volumes are named", identityHelp),
 		topic("sizes", "How sizes are written", sizesHelp),
 	)

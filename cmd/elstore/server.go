@@ -81,8 +81,12 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.guards, err = newGuards(s.state, o, log); err != nil {
 		return nil, err
 	}
+	given, err := inherit()
+	if err != nil {
+		return nil, err
+	}
 	// The addresses are taken before the pools are recovered, so that who connects meanwhile waits and is not refused.
-	if s.listeners, err = api.Listen(ctx, o.insecure || o.accessControl, o.listen); err != nil {
+	if s.listeners, err = given.listenAPI(ctx, o.insecure || o.accessControl, o.listen); err != nil {
 		return nil, err
 	}
 	if err = o.secure(s.listeners, log); err != nil {
@@ -91,7 +95,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.debug, err = listenDebug(ctx, o.debugListen); err != nil {
 		return nil, err
 	}
-	if s.portals, err = listenISCSI(ctx, o); err != nil {
+	if s.portals, err = listenISCSI(ctx, o, given[iscsiSocket]); err != nil {
 		return nil, err
 	}
 	if s.nbds, err = listenNBD(ctx, o); err != nil {
@@ -130,7 +134,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if err != nil {
 		return nil, err
 	}
-	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}})
+	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}, Schema: cloudinit.FindSchema()})
 	if err := s.newExports(o); err != nil {
 		return nil, err
 	}
@@ -208,6 +212,9 @@ func (s *server) run(ctx context.Context, o options) error {
 		return errors.Join(fmt.Errorf("--ready-file: %w", err), web.Close())
 	}
 	s.log.Info("ready", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.Any("nbd", ready["nbd"]), slog.Any("samba", ready["samba"]), slog.Int64("took_ms", time.Since(began).Milliseconds()))
+	supervision, end := context.WithCancel(ctx)
+	defer end()
+	wg.Go(func() { s.supervised(supervision, "serving "+o.root) })
 	var err error
 	select {
 	case <-ctx.Done():

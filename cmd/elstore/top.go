@@ -90,7 +90,7 @@ func (t *top) run(cmd *cobra.Command, interval time.Duration, once bool) error {
 		}
 		now, err := t.sample(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // Ctrl-C is how it ends
+			return nil // Ctrl-C is how it ends
 		}
 		if err != nil {
 			return err

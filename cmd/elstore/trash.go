@@ -24,7 +24,7 @@ func newTrashList(c *cli) *cobra.Command {
 		Example: "  elstore trash list",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ asked about first, unless --yes says so.`,
   elstore trash empty --pool fast --yes`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -79,7 +79,7 @@ keeps the image as an immutable base in the pool and the volume as what differs 
 			if (r.Path == "") == (r.URL == "") {
 				return usagef("an import needs either --path or --url")
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -46,7 +46,7 @@ it may be left out: then the volume is as large as the image.`,
 				}
 				r.Size = n
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

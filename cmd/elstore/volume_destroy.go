@@ -26,7 +26,7 @@ A whole id that is not there is destroyed already, which is no failure.`,
 		Args:              args(1, -1, "VOLUME"),
 		ValidArgsFunction: c.complete(volumes, -1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -103,7 +103,7 @@ func newVolumeRestore(c *cli) *cobra.Command {
 		Args:              args(1, -1, "VOLUME"),
 		ValidArgsFunction: c.complete(binned, -1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

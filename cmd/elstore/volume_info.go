@@ -20,7 +20,7 @@ func newVolumeInfo(c *cli) *cobra.Command {
 		Args:              args(1, -1, "VOLUME"),
 		ValidArgsFunction: c.complete(volumes, -1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ stay different; --full-id shows them whole. --filter takes any key of a record.`
 			if pool != "" {
 				filter["pool"] = pool
 			}
-			s, err := c.begin()
+			s, err := c.begin(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,7 @@ import (
 
 // changing is the way of a command that changes one volume: connect, find it, do it.
 func (c *cli) changing(cmd *cobra.Command, arg string, do func(s *session, id string) error) error {
-	s, err := c.begin()
+	s, err := c.begin(cmd.Context())
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"elstore/export"
+	"elstore/export/scsi"
 	"elstore/volume"
 	"elstore/volume/fault"
 )
@@ -195,5 +196,58 @@ func TestWhoWaitsKeepsItsRegistrations(t *testing.T) {
 	}
 	if got := i.keys(); !slices.Equal(got, []byte{1}) {
 		t.Errorf("the keys are %d", got)
+	}
+}
+
+// Who waits to be let in again, and is unexported before, holds up nobody with what it had reserved: not those who stand, nor those who come
+// after a restart.
+func TestWhoWaitsLosesItsRegistrationsWithItsExport(t *testing.T) {
+	s := newServer(t)
+	id := s.create(func(m *volume.Meta) { m.Shareable = true })
+	one := s.export(id, alice, first)
+	i := s.login(first, one.Access.Target)
+	i.run(register(1))
+	i.run(reserve(1))
+	s.chap = true
+	s.restart() // now the first can't be let in: it has no secret
+	two := s.export(id, bob, second)
+	lu := func() *scsi.Reservations {
+		return s.exports.Standing(id)[0].Attached.(*attached).unit.lu.Reservations()
+	}
+	if got := lu(); len(got.Registrations) != 1 || got.Type == 0 {
+		t.Fatalf("the reservations are %+v", got)
+	}
+	record := filepath.Join(s.root, "pool", "vid."+id.String()+".elimg", ".export", "iscsi.json")
+	kept, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(record), os.Mkdir(record, 0o700)); err != nil { // nothing can be renamed to it
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.exports.Unexport(t.Context(), id, alice, "", false); !fault.Is(err, fault.ExportFencing) {
+			t.Errorf("what is not saved may come back: %v", err)
+		}
+	}
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(record, kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.exports.Reconcile(t.Context()) // as Run does, though nobody calls again
+	if got := lu(); len(got.Registrations) > 0 || got.Type != 0 {
+		t.Errorf("the reservations are %+v", got)
+	}
+	if err := s.exports.Unexport(t.Context(), id, alice, "", false); err != nil {
+		t.Error(err)
+	}
+	s.restart()
+	if got := lu(); len(got.Registrations) > 0 || got.Type != 0 {
+		t.Errorf("after a restart the reservations are %+v", got)
+	}
+	if again := s.export(id, bob, second); again.Record.ID != two.Record.ID {
+		t.Errorf("asked again there is %v", again.Record.ID)
 	}
 }

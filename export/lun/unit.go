@@ -145,6 +145,20 @@ func (u *unit) owner(r scsi.Registration) (volume.ID, bool) {
 	return id, ok
 }
 
+var _ export.Forgetter = (*unit)(nil)
+
+// Forget implements export.Forgetter: the registrations go as PREEMPT would take them.
+func (u *unit) Forget(ctx context.Context, attachment volume.ID) error {
+	err := u.lu.Fence(ctx, func(r scsi.Registration) bool {
+		owner, known := u.owner(r)
+		return known && owner == attachment
+	})
+	if err != nil {
+		return fmt.Errorf("preempt its registrations: %w", err)
+	}
+	return nil
+}
+
 // Resized implements export.Unit.
 func (u *unit) Resized(size int64) { u.lu.Resized(size) }
 

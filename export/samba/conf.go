@@ -20,6 +20,7 @@ type share struct {
 	hash     [16]byte // of its user's password
 	readonly bool
 	guests   bool // are let in too
+	ended    bool // guests were let in before: what smbd has of that is to be replaced
 }
 
 // globalConf writes smb.conf for an smbd that listens on an address.
@@ -106,6 +107,8 @@ func registryConf(come []share, gone []string) []byte {
 		}
 		if s.guests {
 			fmt.Fprintf(&b, "%q=%q\n%q=%q\n", "valid users", s.name+" "+guestName, "guest ok", "yes")
+		} else if s.ended {
+			fmt.Fprintf(&b, "%q=%q\n%q=%q\n", "valid users", s.name, "guest ok", "no")
 		}
 	}
 	// Samba's net removes a key when it comes to the next one.

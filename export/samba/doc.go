@@ -21,6 +21,9 @@
 // found by the next server, and no other smbd of the machine is ever touched. An smbd that dies is started again, with the same
 // shares and users. Users exist in that namespace alone, not on the host.
 //
+// Guests, who need no password, read ISO volumes that are not private, where the operator says so. When such a volume becomes
+// private they lose what they have open, and all connections to the share are ended; those of its user come back.
+//
 // # Fencing
 //
 // Detach first takes the file back (fuse.Entry.Remove): when that has returned no request of anybody reaches the Device any more, whatever

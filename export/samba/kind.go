@@ -118,11 +118,16 @@ func (k *Kind) Serve(_ context.Context, m export.Medium) (export.Unit, error) {
 		return nil, err
 	}
 	meta := m.Volume.Meta
-	u := &unit{kind: k, log: m.Log, file: "data.img", sectors: sectors{device: m.Device}}
+	u := &unit{kind: k, log: m.Log, file: "data.img", guests: k.guests(&meta), sectors: sectors{device: m.Device}, attached: map[*attached]struct{}{}}
 	if meta.Format == volume.ISO {
-		u.file, u.guests = "data.iso", k.cfg.Guests && !meta.Private && !meta.CloudInit // a seed has secrets
+		u.file = "data.iso"
 	}
 	return u, nil
+}
+
+// guests reports whether everybody may read a volume.
+func (k *Kind) guests(m *volume.Meta) bool {
+	return k.cfg.Guests && m.Format == volume.ISO && !m.Private && !m.CloudInit // a seed has secrets
 }
 
 // Stop implements export.Kind: SMB has no word for asking clients to come back, and they do by themselves.

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -570,7 +571,63 @@ func TestGuests(t *testing.T) {
 					t.Errorf("%s: %d other bytes, %v", name, len(got), err)
 				}
 				p.wants(dir, guest, "put guests "+tt.file, "NT_STATUS_ACCESS_DENIED")
+				p.testPrivacy(tt.id, guest, a.Smbclient)
 			}
 		})
+	}
+}
+
+// testPrivacy makes a volume private, with which guests lose what they have, and public again.
+func (p *place) testPrivacy(id volume.ID, guest, user string) {
+	p.t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { p.Run(ctx) })
+	defer running.Wait()
+	defer stop()
+	// Somebody who is there: smbclient keeps its connection until its input ends.
+	cmd := exec.Command("sh", "-c", guest)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	there := p.t.TempDir()
+	first, second := filepath.Join(there, "first"), filepath.Join(there, "second")
+	if _, err := fmt.Fprintf(in, "get data.iso %s\n", first); err != nil {
+		p.t.Fatal(err)
+	}
+	eventually(p.t, func() string {
+		if info, err := os.Stat(first); err != nil || info.Size() != mib {
+			return "the guest has not read it"
+		}
+		return ""
+	})
+	dir := p.t.TempDir()
+	for _, private := range []bool{true, false} {
+		if err := p.Volumes.Update(p.t.Context(), id, nil, volume.Change{Private: &private}); err != nil {
+			p.t.Fatal(err)
+		}
+		eventually(p.t, func() string {
+			if out, err := p.smb(dir, guest, "get data.iso got"); (err != nil) != private {
+				return fmt.Sprintf("with private %t a guest gets: %v, %s", private, err, out)
+			}
+			return ""
+		})
+		p.wants(dir, user, "get data.iso", "")
+		if private {
+			if _, err := fmt.Fprintf(in, "get data.iso %s\nexit\n", second); err != nil {
+				p.t.Logf("smbclient has ended: %v", err)
+			}
+			in.Close()
+			_ = cmd.Wait() // it says that it was refused
+			if info, err := os.Stat(second); err == nil && info.Size() > 0 {
+				p.t.Errorf("a guest who was there reads %d bytes of what is private\n%s", info.Size(), out.String())
+			}
+		}
 	}
 }

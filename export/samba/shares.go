@@ -36,6 +36,11 @@ func (d *smbd) drop(ctx context.Context, name string) error {
 	if err := d.apply(ctx, version); err != nil {
 		return err
 	}
+	return d.cut(ctx, name)
+}
+
+// cut ends the connections to a share. Those who may come back do so by themselves.
+func (d *smbd) cut(ctx context.Context, name string) error {
 	d.mu.Lock()
 	up := d.up
 	d.mu.Unlock()

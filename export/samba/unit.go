@@ -5,19 +5,47 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"elstore/export"
 	"elstore/export/samba/fuse"
+	"elstore/volume"
 )
 
 // unit is a volume as the file of its shares.
 type unit struct {
 	sectors
-	kind   *Kind
-	log    *slog.Logger
-	file   string // its name
-	guests bool   // may read it
+	kind *Kind
+	log  *slog.Logger
+	file string // its name
+
+	mu       sync.Mutex // never held across a call
+	guests   bool       // may read it
+	attached map[*attached]struct{}
+}
+
+var _ export.Updater = (*unit)(nil)
+
+// Updated implements export.Updater: guests go with what made the volume everybody's to read, and come with it.
+func (u *unit) Updated(ctx context.Context, m *volume.Meta) error {
+	u.mu.Lock()
+	u.guests = u.kind.guests(m)
+	guests := u.guests
+	list := slices.Collect(maps.Keys(u.attached))
+	u.mu.Unlock()
+	var errs []error
+	for _, a := range list {
+		errs = append(errs, a.letGuests(ctx, guests))
+	}
+	return errors.Join(errs...)
+}
+
+func (u *unit) forGuests() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.guests
 }
 
 // Attach implements export.Unit.
@@ -29,12 +57,12 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 	a := &attached{unit: u, host: h, rec: r, content: &content{unit: u, gate: g}}
 	a.content.pace.Set(rates)
 	a.sessions = &sessions{user: r.User, port: h.smbd.at.Port, watch: w, all: map[int]*session{}}
-	a.share = share{name: r.User, hash: ntHash(r.Secret.Reveal()), readonly: r.ReadOnly, guests: u.guests}
+	a.share = share{name: r.User, hash: ntHash(r.Secret.Reveal()), readonly: r.ReadOnly, guests: u.forGuests()}
 	if a.share.uid, err = u.kind.uid(); err != nil {
 		return nil, err
 	}
 	a.entry, err = h.files.Show(fuse.File{
-		Dir: r.User, Name: u.file, UID: a.share.uid, ReadOnly: r.ReadOnly, Public: u.guests,
+		Dir: r.User, Name: u.file, UID: a.share.uid, ReadOnly: r.ReadOnly, Public: a.share.guests,
 		Content: a.content, Opened: a.sessions.opened, Closed: a.sessions.closed,
 	})
 	if err != nil {
@@ -44,6 +72,9 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 		err = fmt.Errorf("export volume over SMB: %w", err)
 		return nil, errors.Join(err, a.Detach(context.WithoutCancel(ctx)))
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.attached[a] = struct{}{}
 	return a, nil
 }
 
@@ -99,6 +130,29 @@ func (a *attached) Renew(r export.Record, rates export.Rates) error {
 	return nil
 }
 
+// letGuests lets guests in, or ends them: first what they have open, then what smbd lets in, then their connections, and with those
+// the others', which come back.
+func (a *attached) letGuests(ctx context.Context, in bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.share.guests == in || a.ended || a.unit.kind.gone() {
+		return nil
+	}
+	a.entry.SetPublic(in)
+	s := a.share
+	s.guests, s.ended = in, !in
+	if err := a.host.smbd.put(ctx, s); err != nil {
+		return fmt.Errorf("change who may read an export over SMB: %w", err)
+	}
+	if !in {
+		if err := a.host.smbd.cut(ctx, s.name); err != nil {
+			return fmt.Errorf("end the guests of an export over SMB: %w", err)
+		}
+	}
+	a.share = s
+	return nil
+}
+
 // Sessions implements export.Attached.
 func (a *attached) Sessions() []export.Session { return a.sessions.list() }
 
@@ -124,6 +178,9 @@ func (a *attached) Detach(ctx context.Context) error {
 		}
 	}
 	a.ended = true
+	a.unit.mu.Lock()
+	defer a.unit.mu.Unlock()
+	delete(a.unit.attached, a)
 	return nil
 }
 

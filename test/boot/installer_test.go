@@ -48,6 +48,7 @@ func (s store) upload(t *testing.T, path string, v any) {
 // A PC boots an installer from its CD, by BIOS and by UEFI, both from one export each of the same volume, and its kernel reads there
 // what was put in. Beside it lies a seed.
 func TestInstallerBoots(t *testing.T) {
+	t.Parallel()
 	installer := guest.NewInstaller(t, t.TempDir())
 	s := startStore(t)
 	var disc struct {

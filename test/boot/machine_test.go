@@ -31,6 +31,7 @@ echo "PROOF user=$(id -nG tester)"
 echo "PROOF address=$(hostname -I | tr ' ' '\n' | grep -x ` + address + `)"
 echo "PROOF id=$(cat /var/lib/cloud/data/instance-id)"
 echo "PROOF source=$(sed -n 's/.*"v1": {"datasource": "\([^"]*\)".*/\1/p' /run/cloud-init/status.json; grep -o 'DataSourceNoCloud.*' /run/cloud-init/cloud-id-datasource /var/lib/cloud/instance/datasource)"
+echo "PROOF schema=$(cloud-init schema --system 2>&1 | grep -o Valid)"
 echo "PROOF root=$(df -B1 --output=size / | tail -n 1)"
 } >/dev/ttyS0 2>&1
 systemctl poweroff --no-block`
@@ -72,7 +73,8 @@ func (s store) boot(t *testing.T, disk, seed string) map[string]string {
 	t.Helper()
 	options, diskNode := s.attach(t, disk)
 	more, seedNode := s.attach(t, seed)
-	options = append(append(options, more...), "-smp", "2", "-m", "640",
+	options = append(append(options, guest.CloudCPU...), more...)
+	options = append(options, "-smp", "2", "-m", "640",
 		"-device", "virtio-blk-pci,drive="+diskNode, "-device", "virtio-scsi-pci", "-device", "scsi-cd,drive="+seedNode)
 	began := time.Now()
 	g := guest.BootDisk(t, "cloud", options...)
@@ -102,6 +104,7 @@ func last(text string) string { return text[max(0, len(text)-6000):] }
 // A machine boots from a volume made of a cloud image and configures itself from its seed. After the seed is edited the next boot applies
 // it.
 func TestMachineConfiguresItself(t *testing.T) {
+	t.Parallel()
 	url := publish(t)
 	s := startStore(t)
 	var made struct{ VID, Seed string }
@@ -110,7 +113,7 @@ func TestMachineConfiguresItself(t *testing.T) {
 	}, &made)
 
 	first := s.boot(t, made.VID, made.Seed)
-	expect(t, first, map[string]string{"host": "web1", "file": "first", "key": key, "user": "tester adm", "address": address})
+	expect(t, first, map[string]string{"host": "web1", "file": "first", "key": key, "user": "tester adm", "address": address, "schema": "Valid"})
 	if first["id"] == "" || !strings.Contains(first["source"], "DataSourceNoCloud") {
 		t.Errorf("instance %q of %q", first["id"], first["source"])
 	}
@@ -135,7 +138,7 @@ func TestMachineConfiguresItself(t *testing.T) {
 		t.Errorf("the edited seed has the old instance-id %q", state.Instance)
 	}
 	second := s.boot(t, made.VID, made.Seed)
-	expect(t, second, map[string]string{"host": "web2", "file": "second", "key": key, "user": "tester adm", "address": address, "id": state.Instance})
+	expect(t, second, map[string]string{"host": "web2", "file": "second", "key": key, "user": "tester adm", "address": address, "schema": "Valid", "id": state.Instance})
 	if err := s.Stop(); err != nil {
 		t.Errorf("%v\n%s", err, s.Log())
 	}

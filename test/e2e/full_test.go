@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -86,9 +87,7 @@ func TestDiskFillsUnderImages(t *testing.T) {
 	fields := map[string]string{"creatorID": alice, "name": "disc", "isotype": "os_generic"}
 	body := func(more map[string]any) map[string]any {
 		all := map[string]any{"creatorID": alice, "name": "x"}
-		for key, value := range more {
-			all[key] = value
-		}
+		maps.Copy(all, more)
 		return all
 	}
 	seed := vid(t, post(t, s, "/cloudinit/render", body(map[string]any{"seed": map[string]any{"hostname": "web1"}}), 200))

@@ -12,6 +12,7 @@ import (
 	"elstore/export"
 	"elstore/export/iscsi"
 	"elstore/export/iscsi/login"
+	"elstore/export/local"
 	"elstore/export/lun"
 	"elstore/export/network"
 	"elstore/export/samba"
@@ -36,6 +37,8 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 		Dir: filepath.Join(p.State.Name(), "nbds"), Portals: []string{nbds.Addr().String()}, Secret: login.NewSecret("a secret of a test's server"),
 	})
 	must(t, err)
+	locals, err := local.New(local.Config{Dir: filepath.Join(p.State.Name(), "nbd")})
+	must(t, err)
 	smb, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	shares, err := samba.New(samba.Config{Listener: smb, Portals: []string{smb.Addr().String()}})
@@ -44,7 +47,7 @@ func Serve(t testing.TB, p *rig.Parts, server string) *export.Service {
 		server = volume.NewID().String()
 	}
 	s, err := export.New(export.Config{
-		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: server, Kinds: []export.Kind{kind, overNBD, shares},
+		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: server, Kinds: []export.Kind{kind, overNBD, locals, shares},
 	})
 	must(t, err)
 	p.Exported = s.Recorded

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	ports    = 3               // scripts that may run at once
-	patience = 3 * time.Minute // for a boot, and for a script
+	ports    = 3                // scripts that may run at once
+	patience = 10 * time.Minute // for a boot, and for a script, however busy the host is
 )
 
 // kernelArguments are the kernel's, without what init is told.

@@ -1,12 +1,14 @@
 package need
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -110,6 +112,22 @@ func TestFS(t *testing.T) {
 		if mountpoint != "" && mounted(t, mountpoint) != "" {
 			t.Errorf("%s is still mounted after its test", mountpoint)
 		}
+	}
+}
+
+func TestTmpfs(t *testing.T) {
+	var mountpoint string
+	t.Run("full", func(t *testing.T) {
+		mountpoint = Tmpfs(t, 1<<20)
+		if kind := mounted(t, mountpoint); kind != "tmpfs" {
+			t.Errorf("%s is %q", mountpoint, kind)
+		}
+		if err := os.WriteFile(filepath.Join(mountpoint, "data"), make([]byte, 2<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("2 MiB in 1 MiB: %v", err)
+		}
+	})
+	if mountpoint != "" && mounted(t, mountpoint) != "" {
+		t.Errorf("%s is still mounted after its test", mountpoint)
 	}
 }
 

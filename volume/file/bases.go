@@ -32,6 +32,7 @@ type base struct {
 	size  int64             // of its file in bytes; 0 where it is missing
 	pins  int               // stages and copies that are about to need it
 	users map[volume.ID]int // the volumes that need it, and the scan that last saw that
+	of    *volume.Checksum  // of what it was made of, where that is known; see sourceAttribute
 }
 
 // add makes a base image known.
@@ -72,13 +73,25 @@ func (b *bases) pin(name string) bool {
 	return true
 }
 
-// addPinned makes a base image known that is about to be there, and keeps it until unpin.
-func (b *bases) addPinned(name string, size int64) {
+// addPinned makes a base image known that is about to be there, made of what has a checksum if that is not nil, and keeps it until
+// unpin.
+func (b *bases) addPinned(name string, size int64, of *volume.Checksum) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.get(name)
 	e.size = size
+	if of != nil {
+		e.of = of
+	}
 	e.pins++
+}
+
+// madeOf reports whether a base image is known to be made of what has a checksum.
+func (b *bases) madeOf(name string, sum *volume.Checksum) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.m[name]
+	return e != nil && e.of != nil && e.of.Algorithm == sum.Algorithm && bytes.Equal(e.of.Sum, sum.Sum)
 }
 
 func (b *bases) unpin(name string) {
@@ -279,7 +292,7 @@ func (b *Backend) candidates(d *dir, sum volume.Checksum) (names []string) {
 		return names
 	}
 	for _, name := range all {
-		if _, ok := parseBaseName(name); ok && madeOf(d, name, sum) {
+		if _, ok := parseBaseName(name); ok && (b.bases.madeOf(name, &sum) || madeOf(d, name, &sum)) {
 			names = append(names, name)
 		}
 	}
@@ -287,7 +300,7 @@ func (b *Backend) candidates(d *dir, sum volume.Checksum) (names []string) {
 }
 
 // sourceAttribute begins the name of the extended attribute of a base image that has a checksum of what it was made of; the
-// algorithm follows. It goes with the file. Where the file system has no such attributes the image is not found by it.
+// algorithm follows. It goes with the file. Where the file system has no such attributes only the server that made the image knows.
 const sourceAttribute = "user.elstore.source."
 
 // noteSource notes what a base image in the making is made of.
@@ -298,7 +311,7 @@ func noteSource(f *os.File, sum *volume.Checksum) {
 }
 
 // madeOf reports whether a base image was made of an image with that checksum.
-func madeOf(d *dir, name string, sum volume.Checksum) bool {
+func madeOf(d *dir, name string, sum *volume.Checksum) bool {
 	f, err := d.open(name, false)
 	if err != nil {
 		return false

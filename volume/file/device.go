@@ -35,8 +35,25 @@ func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.D
 		return nil, fault.FromOS("open the image", err)
 	}
 	d := newDevice(f, "volume "+h.id.String(), readonly, info.Size())
+	if h.b.cfg.Shared {
+		return h.openDirect(d, m)
+	}
 	d.release = h.share()
 	return d, nil
+}
+
+// openDirect has d go past the page cache. It is closed where that fails.
+func (h *held) openDirect(d *device, m volume.Meta) (volume.Device, error) {
+	tail, err := h.d.open(dataName(m.Format), !d.readonly)
+	if err != nil {
+		return nil, errors.Join(fault.FromOS("open the image", err), d.f.Close())
+	}
+	x, err := newDirect(d, tail)
+	if err != nil {
+		return nil, errors.Join(err, tail.Close(), d.f.Close())
+	}
+	d.release = h.share()
+	return x, nil
 }
 
 // device is an open raw image.

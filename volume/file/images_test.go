@@ -10,6 +10,7 @@ import (
 
 	"elstore/test/rbdmodel"
 	"elstore/volume"
+	"elstore/volume/fault"
 	"elstore/volume/file"
 	"elstore/volume/rbd"
 	"elstore/volume/volumetest"
@@ -107,4 +108,35 @@ var clusterChanges = []string{
 func TestContractOnAClusterWithQCOW2(t *testing.T) {
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
 	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, cfg) })
+}
+
+func TestAnImageOnAClusterHasNoPath(t *testing.T) {
+	s := clustered(t, file.Config{})
+	backend, err := s.Open(func(string) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := backend.(*file.Backend)
+	defer b.Close()
+	if err := b.Scan(t.Context(), func(volume.Found) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	m := raw(1 << 20)
+	m.Format = volume.RBD
+	id, m, err := newVolume(t, b, m, volume.Content{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = under(t, b, id, func(h volume.Held) error {
+		if err := h.Idle(t.Context(), m); !fault.Is(err, fault.BadRequest) {
+			t.Errorf("Idle: %v", err)
+		}
+		if _, err := h.Lend(t.Context(), m); !fault.Is(err, fault.BadRequest) {
+			t.Errorf("Lend: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

@@ -17,7 +17,14 @@ func (h *held) Idle(ctx context.Context, m volume.Meta) error {
 	if err := h.ready(ctx); err != nil {
 		return err
 	}
+	if m.Format == volume.RBD {
+		return h.noPath()
+	}
 	return h.d.idle(m.Format, "volume "+h.id.String())
+}
+
+func (h *held) noPath() error {
+	return fault.Errorf(fault.BadRequest, "the image of volume %s lies on a Ceph cluster and has no path", h.id)
 }
 
 // idle asks the kernel for a write lease on the image, which it gives only where nobody else has it open (fcntl(2)): no process of
@@ -42,6 +49,9 @@ func (d *dir) idle(format volume.Format, name string) error {
 func (h *held) Lend(ctx context.Context, m volume.Meta) (volume.Lent, error) {
 	if err := h.ready(ctx); err != nil {
 		return nil, err
+	}
+	if m.Format == volume.RBD {
+		return nil, h.noPath()
 	}
 	if h.b.cfg.Shared {
 		return nil, fault.Errorf(fault.BadRequest, "the path of an image in a shared pool can't be given away: this server can't see what other hosts do with it")

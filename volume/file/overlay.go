@@ -106,7 +106,7 @@ func (u *builder) keepBase(ctx context.Context, d *dir, t *temp, ext string) (na
 	if err := d.fsync(f); err != nil {
 		return "", err
 	}
-	u.b.bases.addPinned(name, info.Size())
+	u.b.bases.addPinned(name, info.Size(), u.content.From.Sum)
 	u.pinned = name
 	for {
 		if err := d.link(t.name, name); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -44,7 +44,7 @@ func (s *Server) read(r *request, p []byte) (int, error) {
 	case e == nil || !file:
 		return 0, syscall.ESTALE
 	}
-	if err := e.enter(); err != nil {
+	if err := e.enter(r.handle()); err != nil {
 		return 0, err
 	}
 	defer e.leave()
@@ -57,7 +57,7 @@ func (s *Server) transfer(r *request) ([]byte, error) {
 	if e == nil || !file {
 		return nil, syscall.ESTALE
 	}
-	if err := e.enter(); err != nil {
+	if err := e.enter(r.handle()); err != nil {
 		return nil, err
 	}
 	defer e.leave()

@@ -7,4 +7,7 @@
 //
 // Nothing is cached by the kernel: what one user wrote, another reads. When Entry.Remove has returned nil, no request of
 // anybody reaches the file's content any more, whoever still has it open.
+//
+// It is our own since what is kept of others' (hanwen/go-fuse, 11,000 lines) can't be closed by its server where the mount was made in another
+// namespace, as ours is, and would spare the wire format alone, half of this: taking a file back is not among what it does.
 package fuse

@@ -29,7 +29,7 @@ type File struct {
 	Dir, Name string
 	UID       uint32 // of its user
 	ReadOnly  bool
-	Public    bool // everybody may read it
+	Public    bool // everybody may read it, until Entry.SetPublic
 	Content   Content
 	// Opened and Closed are told of those who have it open. They return at once, and may be nil.
 	Opened, Closed func(Handle)
@@ -55,6 +55,7 @@ type Entry struct {
 
 	mu      sync.Mutex
 	gone    bool
+	public  bool
 	running int
 	handles map[uint64]Handle
 	changed chan struct{} // closed, and made anew, when running or handles become fewer
@@ -63,15 +64,35 @@ type Entry struct {
 // ErrRemoved is why an entry's context ended.
 var ErrRemoved = errors.New("the file is not shown any more")
 
-// enter lets a request in, unless the entry is gone.
-func (e *Entry) enter() error {
+// enter lets a request in that came through an opening, unless the entry is gone, or the opening is of somebody who may not have it any
+// more.
+func (e *Entry) enter(handle uint64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.gone {
+	switch h, ok := e.handles[handle]; {
+	case e.gone:
 		return syscall.ESTALE
+	case ok && !e.mayOpen(h.UID):
+		return syscall.EACCES
 	}
 	e.running++
 	return nil
+}
+
+// mayOpen reports whether a user may have the file open. e.mu is held.
+func (e *Entry) mayOpen(uid uint32) bool { return e.public || uid == e.file.UID || uid == 0 }
+
+// SetPublic says whether everybody may read the file. Who had it open and may not any more reads nothing through that from then on.
+func (e *Entry) SetPublic(public bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.public = public
+}
+
+func (e *Entry) isPublic() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.public
 }
 
 func (e *Entry) leave() {
@@ -140,6 +161,10 @@ func (e *Entry) open(h Handle) error {
 		e.mu.Unlock()
 		return syscall.ESTALE
 	}
+	if !e.mayOpen(h.UID) { // since it was compared
+		e.mu.Unlock()
+		return syscall.EACCES
+	}
 	e.handles[h.ID] = h
 	e.mu.Unlock()
 	if e.file.Opened != nil {
@@ -162,7 +187,7 @@ func (e *Entry) release(id uint64) {
 
 func (e *Entry) dirAttr() attr {
 	mode := uint32(syscall.S_IFDIR | 0o500)
-	if e.file.Public {
+	if e.isPublic() {
 		mode |= 0o055
 	}
 	return attr{ino: 2 * e.id, mode: mode, uid: e.file.UID, seconds: e.began}
@@ -173,7 +198,7 @@ func (e *Entry) fileAttr() attr {
 	if e.file.ReadOnly {
 		mode = syscall.S_IFREG | 0o400
 	}
-	if e.file.Public {
+	if e.isPublic() {
 		mode |= 0o044
 	}
 	return attr{ino: 2*e.id + 1, size: e.file.Content.Size(), mode: mode, uid: e.file.UID, seconds: e.wrote.Load()}

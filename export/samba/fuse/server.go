@@ -56,7 +56,7 @@ func Mount(dir string) (*os.File, error) {
 // Show shows a file, until it is removed.
 func (s *Server) Show(f File) (*Entry, error) {
 	ctx, end := context.WithCancelCause(context.Background())
-	e := &Entry{server: s, file: f, began: time.Now().Unix(), ctx: ctx, end: end, handles: map[uint64]Handle{}, changed: make(chan struct{})}
+	e := &Entry{server: s, file: f, public: f.Public, began: time.Now().Unix(), ctx: ctx, end: end, handles: map[uint64]Handle{}, changed: make(chan struct{})}
 	e.wrote.Store(e.began)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -427,7 +427,7 @@ func TestServeEnds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			k, s := newKernel(t)
 			ended := false
-			e, err := s.Show(File{Dir: "d", Name: "f", Content: &memory{}, Closed: func(Handle) { ended = true }})
+			e, err := s.Show(File{Dir: "d", Name: "f", UID: 7, Content: &memory{}, Closed: func(Handle) { ended = true }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -497,3 +497,32 @@ func FuzzAnswer(f *testing.F) {
 }
 
 var _ io.ReadWriteCloser = (*kernel)(nil)
+
+// Who had a file open that was everybody's reads nothing of it when it is so no more; whose it is goes on.
+func TestNotPublicAnyMore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		uid  uint32 // the file's; user 7 asks
+		want syscall.Errno
+	}{"its user": {7, 0}, "a guest": {9, syscall.EACCES}} {
+		t.Run(name, func(t *testing.T) {
+			p := show(t, func(f *File) { f.UID, f.ReadOnly, f.Public = tt.uid, true, true })
+			if e := p.open(uint32(os.O_RDONLY)); e != 0 {
+				t.Fatal(e)
+			}
+			for _, public := range []bool{true, false, true} {
+				p.entry.SetPublic(public)
+				want := tt.want
+				if public {
+					want = 0
+				}
+				if _, e := p.read(0, 4); e != want {
+					t.Errorf("public %t: a read ends with %v, want %v", public, e, want)
+				}
+			}
+			p.entry.SetPublic(false)
+			if e := p.open(uint32(os.O_RDONLY)); e != tt.want {
+				t.Errorf("opened again: %v, want %v", e, tt.want)
+			}
+		})
+	}
+}

@@ -113,6 +113,14 @@ type transfer struct {
 	data   []byte // of a write
 }
 
+// handle is the opening that a request came through, which stands first in those that reach a file's content.
+func (r *request) handle() uint64 {
+	if len(r.body) < 8 {
+		return 0
+	}
+	return order.Uint64(r.body)
+}
+
 // transfer reads the arguments of a read, a write or a listing.
 func (r *request) transfer() (t transfer, err error) {
 	b := r.body
