@@ -33,6 +33,7 @@ type Device struct {
 var (
 	_ volume.Device       = (*Device)(nil)
 	_ volume.ExtentReader = (*Device)(nil)
+	_ volume.VectorWriter = (*Device)(nil)
 )
 
 // perDevice bounds the requests of one Device that run at once, so that one image leaves room for others.
@@ -234,6 +235,23 @@ func (d *Device) WriteAt(p []byte, off int64) (int, error) {
 	return d.transfer("write", p, off, true, func(p []byte, off int64) error { return d.h.WriteAt(p, off) })
 }
 
+// joined are buffers that pieces are joined in.
+var joined = sync.Pool{New: func() any { return new([]byte) }}
+
+// WriteVectorAt writes the pieces as one: what reaches the cluster is one request for each object, not for each piece.
+func (d *Device) WriteVectorAt(pieces [][]byte, off int64) (int, error) {
+	if len(pieces) == 1 {
+		return d.WriteAt(pieces[0], off)
+	}
+	buf, _ := joined.Get().(*[]byte)
+	defer joined.Put(buf)
+	*buf = (*buf)[:0]
+	for _, p := range pieces {
+		*buf = append(*buf, p...)
+	}
+	return d.WriteAt(*buf, off)
+}
+
 func (d *Device) transfer(op string, p []byte, off int64, write bool, request func(p []byte, off int64) error) (int, error) {
 	err := d.check(off, int64(len(p)), write)
 	if err == nil {
@@ -250,17 +268,26 @@ func (d *Device) transfer(op string, p []byte, off int64, write bool, request fu
 	return len(p), nil
 }
 
-// Flush returns once what was written is on stable storage.
+// Flush returns once what was written is on stable storage, or ctx ends.
 func (d *Device) Flush(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return d.do("flush", func() error {
-		if d.readonly {
-			return nil
-		}
-		return d.h.Flush()
-	})
+	done := make(chan error, 1)
+	go func() {
+		done <- d.do("flush", func() error {
+			if d.readonly {
+				return nil
+			}
+			return d.h.Flush()
+		})
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Discard makes a range read as zeros.

@@ -345,6 +345,33 @@ func TestCloseOfADeadCluster(t *testing.T) {
 	})
 }
 
+func TestPiecesAreWrittenAsOne(t *testing.T) {
+	c := rbdmodel.New()
+	writes := 0
+	s := rbd.NewStore(rbd.Config{Pool: "volumes"}, c.Client(func(op string) error {
+		if op == "rbd write" {
+			writes++
+		}
+		return nil
+	}))
+	defer s.Close()
+	d := device(t, s, made(t, s), false)
+	want := []byte("one, two, three")
+	for _, pieces := range [][][]byte{{want}, {want[:5], want[5:10], nil, want[10:]}} {
+		n, err := d.(volume.VectorWriter).WriteVectorAt(pieces, 4090)
+		got := make([]byte, len(want))
+		if _, rerr := d.ReadAt(got, 4090); err != nil || rerr != nil || n != len(want) || !bytes.Equal(got, want) {
+			t.Errorf("wrote %d bytes, %v, and read %q, %v", n, err, got, rerr)
+		}
+	}
+	if _, err := d.(volume.VectorWriter).WriteVectorAt([][]byte{want, want}, mib-20); !fault.Is(err, fault.BadRequest) {
+		t.Errorf("writing past the end: %v", err)
+	}
+	if writes != 2 {
+		t.Errorf("%d writes reached the cluster, want 2", writes)
+	}
+}
+
 func TestInventory(t *testing.T) {
 	c := rbdmodel.New()
 	s, client := store(t, c, "a")
