@@ -87,7 +87,8 @@ bench: need-go ## measure, and print a table: what, ours, the peer, the ratio
 fuzz: need-go ## fuzz every parser, each for FUZZTIME (20s)
 	@.ci/fuzz $(FUZZTIME)
 
-soak: need-go ## random commands from 8 iSCSI sessions against a model of a disk, for 30 minutes
+soak: need-go ## a mixed load for an hour, and random commands from 8 iSCSI sessions for 30 minutes
+	go test -timeout=0 -run '^TestNothingIsKept$$' -v ./test/soak -soak 1h
 	go test -race -timeout=0 -run '^TestSoak$$' -v ./export/iscsi -soak 15m
 
 clean: ## remove what was built; ./mnt stays

@@ -29,6 +29,7 @@ var policy = []rule{
 		GET /metrics
 		GET /openapi.json
 		GET /openapi.yaml
+		GET /docs
 		GET,POST /accessible
 		POST /info
 		POST /has

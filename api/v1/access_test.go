@@ -212,6 +212,7 @@ var rights = []right{
 	{call: "GET /whoami", want: everybody},
 	{call: "GET /openapi.json", want: everybody},
 	{call: "GET /openapi.yaml", want: everybody},
+	{call: "GET /docs", want: everybody},
 	{call: "GET /tokens", want: operators},
 	{call: "POST /tokens", body: `{"name": "n", "role": "operator"}`, want: operators},
 	{call: "DELETE /tokens/{id}", request: "/tokens/0123456789abcdef", want: operators},

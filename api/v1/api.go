@@ -138,5 +138,6 @@ func (a *API) Routes() []rest.Route {
 		{Methods: get, Path: "/version", Handler: a.version},
 		{Methods: get, Path: "/openapi.json", Handler: openapiJSON},
 		{Methods: get, Path: "/openapi.yaml", Handler: openapiYAML},
+		{Methods: get, Path: "/docs", Handler: docs},
 	}, a.migrationRoutes()...)
 }

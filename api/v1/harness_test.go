@@ -50,6 +50,7 @@ var spec = sync.OnceValues(func() (routers.Router, error) {
 		return nil, err
 	}
 	doc.Servers = openapi3.Servers{{URL: base}}
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
 	return gorillamux.NewRouter(doc)
 })
 

@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"elstore/api/rest"
 	v1 "elstore/api/v1"
+	"elstore/volume/fault"
 )
 
 func TestDocumentIsValid(t *testing.T) {
@@ -117,5 +120,33 @@ func TestWhatComesLaterIsNotThere(t *testing.T) {
 		if resp.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
+	}
+}
+
+var errorRow = regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\d+) \\| ([^|]{10,}) \\| ([^|]{10,}) \\|$")
+
+// TestErrorsAreExplained: ERRORS.md has every code, with the status that it is answered with, what it means and what to do.
+func TestErrorsAreExplained(t *testing.T) {
+	doc, err := loadSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join("..", "ERRORS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var explained []string
+	for _, row := range errorRow.FindAllStringSubmatch(string(text), -1) {
+		explained = append(explained, row[1])
+		if want := rest.Status(fault.KindOf(fault.Errorf(fault.Code(row[1]), "x"))); row[2] != strconv.Itoa(want) {
+			t.Errorf("%s is explained with the status %s, and is answered with %d", row[1], row[2], want)
+		}
+	}
+	var codes []string
+	for _, code := range doc.Components.Schemas["Code"].Value.Enum {
+		codes = append(codes, code.(string))
+	}
+	if missing, more := without(codes, explained), without(explained, codes); len(missing)+len(more) > 0 || len(explained) != len(codes) {
+		t.Errorf("not explained: %v; explained and not there: %v", missing, more)
 	}
 }

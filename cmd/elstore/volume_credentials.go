@@ -24,7 +24,7 @@ with the image. Asked again it prints the same.
 		Args:              args(1, 1, "VOLUME"),
 		ValidArgsFunction: c.complete(volumes, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			return c.credentials(cmd, given[0], to, only)
+			return c.cephCredentials(cmd, given[0], to, only)
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "the client that is to open it (default you)")
@@ -33,7 +33,7 @@ with the image. Asked again it prints the same.
 	return cmd
 }
 
-func (c *cli) credentials(cmd *cobra.Command, volume, to, only string) error {
+func (c *cli) cephCredentials(cmd *cobra.Command, volume, to, only string) error {
 	switch only {
 	case "", "uri", "qemu", "conf", "keyring":
 	default:

@@ -20,7 +20,7 @@ func build(t *testing.T, version string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, args := range [][]string{
-		{"go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=v" + version, "-o", filepath.Join(dir, "elstore"), "elstore/cmd/elstore"},
+		{"go", "build", "-ldflags", "-s -w -X main.version=v" + version, "-o", filepath.Join(dir, "elstore"), "elstore/cmd/elstore"},
 		{"../../.ci/package", filepath.Join(dir, "elstore"), version, filepath.Join(dir, "package")},
 	} {
 		cmd := exec.Command(args[0], args[1:]...)
