@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -102,9 +103,7 @@ func (w *worker) round(ctx context.Context) {
 	with := func(more map[string]any) map[string]any {
 		all := map[string]any{"volume_id": vid, "client_uid": w.id}
 		for _, m := range []map[string]any{owned, more} {
-			for k, v := range m {
-				all[k] = v
-			}
+			maps.Copy(all, m)
 		}
 		return all
 	}
