@@ -77,7 +77,9 @@ func newGate(t *testing.T, config Config) *gate {
 	}
 	t.Cleanup(func() { g.log.Close() })
 	config.Log, config.Access, config.Audit = slog.New(slog.DiscardHandler), access.NewControl(tokens, nil), g.log
-	g.web = httptest.NewServer(New(config))
+	g.web = httptest.NewUnstartedServer(New(config))
+	g.web.Config.MaxHeaderBytes = maxHeaderBytes
+	g.web.Start()
 	t.Cleanup(g.web.Close)
 	return g
 }
@@ -220,7 +222,6 @@ func TestSecurityHeaders(t *testing.T) {
 // TestHeaderFloods: headers beyond their bound are refused before anybody looks at them.
 func TestHeaderFloods(t *testing.T) {
 	g := newGate(t, Config{Routes: someRoutes})
-	g.web.Config.MaxHeaderBytes = maxHeaderBytes
 	good := g.text[access.Operator]
 	if resp := g.do("GET", "/api/v1/version", good, "X-Flood", strings.Repeat("x", 2*maxHeaderBytes)); resp.StatusCode != 431 {
 		t.Errorf("one long header: %s", resp.Status)

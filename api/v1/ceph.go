@@ -91,7 +91,7 @@ func describeAccess(req credentialsRequest, c *volume.DirectAccess) (credentials
 		servers = append(servers, server{host, port})
 	}
 	var err error
-	answer.Object, err = json.Marshal(map[string]string{"qom-type": "secret", "id": "key-" + node, "data": c.Key})
+	answer.Object, err = json.Marshal(map[string]string{"qom-type": "secret", "id": "key-" + node, "data": c.Key, "format": "base64"})
 	if err == nil {
 		answer.Blockdev, err = json.Marshal(map[string]any{
 			"driver": "rbd", "node-name": node, "pool": c.Pool, "image": c.Image, "user": c.User, "server": servers,

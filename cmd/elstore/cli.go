@@ -47,7 +47,7 @@ func (c *cli) connect() (*client.Client, error) {
 
 func (c *cli) connectWith(cfg client.Config) (*client.Client, error) {
 	cfg.BaseURL, cfg.UserAgent = c.serverURL(), "elstore/"+version
-	if err := c.credentials(&cfg); err != nil {
+	if err := c.identify(&cfg); err != nil {
 		return nil, err
 	}
 	cl, err := client.New(cfg)

@@ -67,8 +67,8 @@ func checkToken(text, from string) error {
 	return nil
 }
 
-// credentials adds to cfg what a server may want to see, and whom to believe that it is the server.
-func (c *cli) credentials(cfg *client.Config) (err error) {
+// identify adds to cfg what a server may want to see, and whom to believe that it is the server.
+func (c *cli) identify(cfg *client.Config) (err error) {
 	if cfg.Token, err = c.token(); err != nil {
 		return err
 	}

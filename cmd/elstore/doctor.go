@@ -169,7 +169,7 @@ func (d *diagnosis) checkExports(dir, server string) {
 // checkImages runs qemu-img check on images. Those that somebody opens meanwhile are left out.
 func (d *diagnosis) checkImages(ctx context.Context, tool *qemu.Tool, dir string, images []string) {
 	for _, image := range images {
-		r, err := tool.Check(ctx, qemu.Image{Path: filepath.Join(dir, image), Format: qemu.QCOW2}, false)
+		r, err := tool.Check(ctx, file.Image(filepath.Join(dir, image)), false)
 		switch {
 		case err != nil:
 			d.add(file.Problem, image, "qemu-img can't check it: "+err.Error(), "")

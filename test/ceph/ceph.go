@@ -192,6 +192,7 @@ osd_objectstore = memstore
 memstore_device_bytes = SIZE
 osd_class_update_on_start = false
 osd_memory_target = 939524096
+osd_client_watch_timeout = 10
 `)
 }
 

@@ -319,7 +319,7 @@ func (h *handle) Acquire() error {
 		return err
 	}
 	defer h.leave()
-	if h.i.owner != "" && h.i.owner != h.k.name {
+	if h.i.owner != "" && h.i.owner != h.k.name && h.i.alive(h.i.owner) {
 		return syscall.EROFS
 	}
 	h.i.owner = h.k.name
@@ -335,10 +335,22 @@ func (h *handle) Owner() (string, error) {
 	return h.i.owner, nil
 }
 
-// Owns implements rbd.Handle.
-func (h *handle) Owns() (bool, error) {
-	owner, err := h.Owner()
-	return owner == h.k.name, err
+// Alive implements rbd.Handle.
+func (h *handle) Alive(owner string) (bool, error) {
+	if err := h.enter(""); err != nil {
+		return true, err
+	}
+	defer h.leave()
+	return h.i.alive(owner), nil
+}
+
+func (i *image) alive(owner string) bool {
+	for w := range i.watchers {
+		if w.k.name == owner {
+			return true
+		}
+	}
+	return false
 }
 
 // Break implements rbd.Handle.

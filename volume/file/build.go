@@ -155,8 +155,16 @@ func qemuFormat(f volume.Format) qemu.Format {
 
 // qemuFile names an image in d for qemu-img.
 func qemuFile(d *dir, name string, f qemu.Format) qemu.Image {
-	return qemu.Image{Path: filepath.Join(d.path, name), Format: f}
+	return withBases(filepath.Join(d.path, name), f)
 }
+
+// withBases is an image, which may be an overlay of one of its pool's base images: it names them relatively.
+func withBases(path string, f qemu.Format) qemu.Image {
+	return qemu.Image{Path: path, Format: f, Bases: filepath.Join(filepath.Dir(path), "..", baseName)}
+}
+
+// Image is the qcow2 image at a path in a pool, for who looks at it without a Backend.
+func Image(path string) qemu.Image { return withBases(path, qemu.QCOW2) }
 
 // image names the image that is being made.
 func (u *builder) image() qemu.Image { return qemuFile(u.d, u.name, qemuFormat(u.meta.Format)) }
@@ -280,7 +288,7 @@ func (u *builder) convert(ctx context.Context) error {
 		return err
 	}
 	from := u.content.From
-	source := qemu.Image{Path: from.Path, Format: qemu.Format(from.Format)}
+	source := withBases(from.Path, qemu.Format(from.Format))
 	if err := u.d.step.ask("qemu-img convert", u.name); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (t *Tool) check(ctx context.Context, img Image, inherit []*os.File, options
 	r, err := t.run(ctx, command{
 		name: "check", args: append(options, "--output=json", "-f", string(img.Format), "--", img.Path),
 		limits: limits{addressSpace: addressSpace(0) + countersOf(img), cpu: t.cpu},
-		images: []Image{img}, inherit: inherit, answers: []int{checkCorrupt, checkLeaks, checkUnsupported},
+		target: repaired(img, options), images: []Image{img}, inherit: inherit, answers: []int{checkCorrupt, checkLeaks, checkUnsupported},
 	})
 	switch {
 	case err != nil:
@@ -100,4 +100,12 @@ func parseCheck(output []byte) (CheckResult, error) {
 		Corruptions: a.Corruptions, Leaks: a.Leaks, Errors: a.Errors,
 		LeaksFixed: a.LeaksFixed, EndOffset: a.EndOffset,
 	}, nil
+}
+
+// repaired is the file that a check with such options writes, or "".
+func repaired(img Image, options []string) string {
+	if len(options) == 0 {
+		return ""
+	}
+	return img.Path
 }

@@ -8,7 +8,8 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"runtime"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -49,7 +50,7 @@ const killWait = 10 * time.Second
 var errStalled = errors.New("it made no progress")
 
 // run runs qemu-img and waits for it. Its parent-death signal follows the thread that started it, so that thread
-// belongs to it as long as it lives.
+// belongs to it as long as it lives, and is confined with it.
 func (t *Tool) run(ctx context.Context, c command) (r result, err error) {
 	path, err := t.program()
 	if err != nil {
@@ -58,14 +59,42 @@ func (t *Tool) run(ctx context.Context, c command) (r result, err error) {
 	if ctx.Err() != nil {
 		return r, ended(ctx, c.name)
 	}
-	var done sync.WaitGroup
-	done.Go(func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+	done := make(chan struct{})
+	onOwnThread(func() {
+		defer close(done)
+		if err = c.confine(path, t.besides); err != nil {
+			err = &fault.Error{Code: fault.ImageToolFailed, Msg: "qemu-img can't be confined", Err: err}
+			return
+		}
 		r, err = t.child(ctx, path, c)
 	})
-	done.Wait()
+	<-done
 	return r, err
+}
+
+// confine takes from the calling thread what the run does not need. One that works on an image of a Ceph cluster keeps files
+// and ports: librbd looks at many.
+func (c *command) confine(program string, besides []fileRule) error {
+	if slices.ContainsFunc(c.images, func(i Image) bool { return !filepath.IsAbs(i.Path) }) {
+		return dropPrivileges()
+	}
+	return confine(program, append(c.rules(), besides...))
+}
+
+// rules are the files that qemu-img may open: the images that it was given, of which it writes the target alone, and those
+// that they are overlays of. It makes none: a target is there before it begins.
+func (c *command) rules() (rules []fileRule) {
+	for _, img := range c.images {
+		rights := uint64(mayRead)
+		if img.Path == c.target {
+			rights = mayWrite
+		}
+		rules = append(rules, fileRule{img.Path, rights})
+		if img.Bases != "" {
+			rules = append(rules, fileRule{img.Bases, mayRead})
+		}
+	}
+	return rules
 }
 
 // child is run on the thread that lives as long as the process.

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(parentVar); path != "" {
 		tool, err := New(Config{Path: path})
 		if err == nil {
-			_, err = tool.Info(context.Background(), Image{"/dev/null", Raw})
+			tool.besides = everything
+			_, err = tool.Info(context.Background(), Image{Path: "/dev/null", Format: Raw})
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -70,7 +71,7 @@ func TestContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := tool.Info(ctx, Image{"/dev/null", Raw})
+		_, err := tool.Info(ctx, Image{Path: "/dev/null", Format: Raw})
 		done <- err
 	}()
 	pid := readPid(t, pids)
@@ -83,7 +84,7 @@ func TestContextEnds(t *testing.T) {
 		t.Fatalf("the process is still there: %v", err)
 	}
 
-	if _, err := tool.Info(ctx, Image{"/dev/null", Raw}); !errors.Is(err, why) { // it would wait for a reader of the pipe
+	if _, err := tool.Info(ctx, Image{Path: "/dev/null", Format: Raw}); !errors.Is(err, why) { // it would wait for a reader of the pipe
 		t.Fatalf("with a context that ended: %v", err)
 	}
 }
@@ -91,7 +92,7 @@ func TestContextEnds(t *testing.T) {
 func TestDeadlineIsJobCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := toolOf(t, "exit 0").Info(ctx, Image{"/dev/null", Raw})
+	_, err := toolOf(t, "exit 0").Info(ctx, Image{Path: "/dev/null", Format: Raw})
 	wantCode(t, err, fault.JobCancelled)
 }
 
@@ -138,7 +139,7 @@ func TestInheritsLock(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := tool.Info(ctx, Image{"/dev/null", Raw}, lock)
+		_, err := tool.Info(ctx, Image{Path: "/dev/null", Format: Raw}, lock)
 		done <- err
 	}()
 	<-started
@@ -170,36 +171,37 @@ func TestLimitsAreSet(t *testing.T) {
 		cpu          string
 	}{
 		"info": {func(tool *Tool, ctx context.Context, dir string) error {
-			_, err := tool.Info(ctx, Image{"/dev/null", Raw})
+			_, err := tool.Info(ctx, Image{Path: "/dev/null", Format: Raw})
 			return err
 		}, 1024 << 20, "30"},
 		"check": {func(tool *Tool, ctx context.Context, dir string) error {
-			_, err := tool.Check(ctx, Image{"/dev/null", Raw}, true)
+			_, err := tool.Check(ctx, Image{Path: "/dev/null", Format: Raw}, true)
 			return err
 		}, 1024 << 20, "30"},
 		"measure": {func(tool *Tool, ctx context.Context, dir string) error {
-			_, err := tool.Measure(ctx, Image{"/dev/null", Raw}, QCOW2)
+			_, err := tool.Measure(ctx, Image{Path: "/dev/null", Format: Raw}, QCOW2)
 			return err
 		}, (1024 + 16 + 64) << 20, "30"},
 		"convert": {func(tool *Tool, ctx context.Context, dir string) error {
-			return tool.Convert(ctx, Image{"/dev/null", Raw}, Image{dir + "/a", QCOW2}, ConvertOptions{})
+			return tool.Convert(ctx, Image{Path: "/dev/null", Format: Raw}, Image{Path: dir + "/a", Format: QCOW2}, ConvertOptions{})
 		}, (1024 + 128 + 512) << 20, "unlimited"},
 		"convert by 2": {func(tool *Tool, ctx context.Context, dir string) error {
-			return tool.Convert(ctx, Image{"/dev/null", Raw}, Image{dir + "/a", QCOW2}, ConvertOptions{Threads: 2})
+			return tool.Convert(ctx, Image{Path: "/dev/null", Format: Raw}, Image{Path: dir + "/a", Format: QCOW2}, ConvertOptions{Threads: 2})
 		}, (1024 + 32 + 128) << 20, "unlimited"},
 		"resize": {func(tool *Tool, ctx context.Context, dir string) error {
-			return tool.Resize(ctx, Image{"/dev/null", Raw}, ResizeOptions{Size: 512})
+			return tool.Resize(ctx, Image{Path: "/dev/null", Format: Raw}, ResizeOptions{Size: 512})
 		}, (1024 + 16 + 64) << 20, "unlimited"},
 		"create": {func(tool *Tool, ctx context.Context, dir string) error {
-			return tool.Create(ctx, CreateOptions{Image: Image{dir + "/a", Raw}, Size: 512})
+			return tool.Create(ctx, CreateOptions{Image: Image{Path: dir + "/a", Format: Raw}, Size: 512})
 		}, (1024 + 16 + 64) << 20, "unlimited"},
 		"compare": {func(tool *Tool, ctx context.Context, dir string) error {
-			_, err := tool.Compare(ctx, Image{"/dev/null", Raw}, Image{"/dev/null", Raw})
+			_, err := tool.Compare(ctx, Image{Path: "/dev/null", Format: Raw}, Image{Path: "/dev/null", Format: Raw})
 			return err
 		}, (1024 + 16 + 64) << 20, "unlimited"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tool := newTool(t, Config{Path: program(t, "exec sleep 86400"), Nice: 7})
+			tool.besides = everything
 			ctx, cancel := context.WithCancel(t.Context())
 			var limits, stat []byte
 			var err error
@@ -237,7 +239,7 @@ func TestLimitsAreSet(t *testing.T) {
 func TestProcessorTime(t *testing.T) {
 	tool := toolOf(t, "while :; do :; done")
 	tool.cpu = time.Second
-	_, err := tool.Info(t.Context(), Image{"/dev/null", Raw})
+	_, err := tool.Info(t.Context(), Image{Path: "/dev/null", Format: Raw})
 	wantCode(t, err, fault.ImageToolFailed)
 	if !strings.Contains(err.Error(), "processor time") {
 		t.Fatalf("error is %q", err)
@@ -248,13 +250,13 @@ func TestStallIsKilled(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "a.qcow2")
 	for name, call := range map[string]func(*Tool) error{
 		"create": func(tool *Tool) error {
-			return tool.Create(t.Context(), CreateOptions{Image: Image{target, QCOW2}, Size: 1 << 20})
+			return tool.Create(t.Context(), CreateOptions{Image: Image{Path: target, Format: QCOW2}, Size: 1 << 20})
 		},
 		"convert": func(tool *Tool) error {
-			return tool.Convert(t.Context(), Image{"/dev/null", Raw}, Image{target, QCOW2}, ConvertOptions{})
+			return tool.Convert(t.Context(), Image{Path: "/dev/null", Format: Raw}, Image{Path: target, Format: QCOW2}, ConvertOptions{})
 		},
 		"resize": func(tool *Tool) error {
-			return tool.Resize(t.Context(), Image{"/dev/null", Raw}, ResizeOptions{Size: 1 << 20})
+			return tool.Resize(t.Context(), Image{Path: "/dev/null", Format: Raw}, ResizeOptions{Size: 1 << 20})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -280,7 +282,7 @@ func TestMovingIsNotStalled(t *testing.T) {
 	tool := toolOf(t, "i=0\nwhile [ $i -lt 60 ]; do echo x; sleep 0.025; i=$((i+1)); done")
 	tool.stallAfter, tool.sampled = time.Second, 50*time.Millisecond
 	begin := time.Now()
-	if err := tool.Resize(t.Context(), Image{writeFile(t, "a", nil), Raw}, ResizeOptions{Size: 1 << 20}); err != nil {
+	if err := tool.Resize(t.Context(), Image{Path: writeFile(t, "a", nil), Format: Raw}, ResizeOptions{Size: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(begin); took < tool.stallAfter {
@@ -290,14 +292,14 @@ func TestMovingIsNotStalled(t *testing.T) {
 
 func TestOutputIsBounded(t *testing.T) {
 	tool := toolOf(t, "yes | head -c 3000000")
-	_, err := tool.Info(t.Context(), Image{"/dev/null", Raw})
+	_, err := tool.Info(t.Context(), Image{Path: "/dev/null", Format: Raw})
 	wantCode(t, err, fault.ImageToolFailed)
 	if !strings.Contains(err.Error(), "more than") {
 		t.Fatalf("error is %q", err)
 	}
 
 	tool = toolOf(t, "yes qemu-img: no | head -c 3000000 >&2; exit 1")
-	_, err = tool.Info(t.Context(), Image{"/dev/null", Raw})
+	_, err = tool.Info(t.Context(), Image{Path: "/dev/null", Format: Raw})
 	wantCode(t, err, fault.ImageToolFailed)
 	if err.Error() != "qemu-img info failed: no" {
 		t.Fatalf("error is %q", err)
@@ -394,7 +396,7 @@ func TestMemoryOfHostileImage(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = realTool(t).Info(t.Context(), Image{path, VDI})
+	_, err = realTool(t).Info(t.Context(), Image{Path: path, Format: VDI})
 	wantCode(t, err, fault.ImageToolFailed)
 	t.Log(err)
 }

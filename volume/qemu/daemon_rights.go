@@ -28,7 +28,7 @@ func onOwnThread(fn func()) {
 	}()
 }
 
-// confine takes from the calling thread, and so from the process that it starts, what a storage daemon does not need. The
+// confine takes from the calling thread, and so from the process that it starts, what qemu-img or a storage daemon does not need. The
 // thread can't get it back: it must be locked to its goroutine and end with it.
 //
 //   - It gains no privileges by running a program (no_new_privs), and has no ambient capabilities.
@@ -36,19 +36,24 @@ func onOwnThread(fn func()) {
 //   - Where the kernel has Landlock it can open the program, its libraries, the image and the image's base, and nothing else;
 //     see there.
 //
-// What it does not do is put it in namespaces of its own, or filter its system calls: QEMU's own filter is not in
-// the storage daemon.
+// What it does not do is put it in namespaces of its own, or filter its system calls: QEMU's own filter is in neither of
+// the two.
 func confine(program string, files []fileRule) error {
+	if err := dropPrivileges(); err != nil {
+		return err
+	}
+	return landlock(append(programRules(program), files...))
+}
+
+// dropPrivileges is confine without its files.
+func dropPrivileges() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear the ambient capabilities: %w", err)
 	}
-	if err := boundCapabilities(unix.CAP_DAC_OVERRIDE); err != nil {
-		return err
-	}
-	return landlock(append(programRules(program), files...))
+	return boundCapabilities(unix.CAP_DAC_OVERRIDE)
 }
 
 // boundCapabilities makes keep the one capability that a program run by root gets. A thread without CAP_SETPCAP

@@ -53,7 +53,7 @@ func gonePid(t testing.TB, pid int) {
 
 func TestDaemonExports(t *testing.T) {
 	path := image(t, QCOW2, 64<<20)
-	d := newDaemon(t, OpenOptions{Image: Image{path, QCOW2}})
+	d := newDaemon(t, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	c, err := d.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func procField(t testing.TB, pid int, file, label string) string {
 
 func TestDaemonRights(t *testing.T) {
 	t.Setenv("SECRET", "of the server")
-	d := newDaemon(t, OpenOptions{Image: Image{image(t, QCOW2, 1<<20), QCOW2}})
+	d := newDaemon(t, OpenOptions{Image: Image{Path: image(t, QCOW2, 1<<20), Format: QCOW2}})
 	for _, tc := range []struct{ file, label, want string }{
 		{"status", "NoNewPrivs", "1"},
 		{"status", "CapAmb", "0000000000000000"},
@@ -160,7 +160,7 @@ exit 1`, img, base, other, out, filepath.Dir(other), os.Getpid())
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := openerOf(t, script).startDaemon(t.Context(), OpenOptions{
-				Image: Image{img, QCOW2}, Base: &Image{base, Raw}, ReadOnly: tc.readonly,
+				Image: Image{Path: img, Format: QCOW2}, Base: &Image{Path: base, Format: Raw}, ReadOnly: tc.readonly,
 			}, nil)
 			if err == nil {
 				t.Fatal("no error")
@@ -193,17 +193,17 @@ func TestDaemonStartFails(t *testing.T) {
 		code   fault.Code
 		text   string
 	}{
-		"program missing": {missing, OpenOptions{Image: Image{qcow2, QCOW2}}, fault.ImageToolMissing, "qemu-system-common"},
-		"program fails":   {openerOf(t, "echo qemu-storage-daemon: out of order >&2; exit 1"), OpenOptions{Image: Image{qcow2, QCOW2}}, fault.ImageToolFailed, "out of order"},
-		"program silent":  {silent, OpenOptions{Image: Image{qcow2, QCOW2}}, fault.ImageToolFailed, "too long"},
-		"program is none": {openerOf(t, "echo 220 smtp >&3; exec sleep 86400"), OpenOptions{Image: Image{qcow2, QCOW2}}, fault.ImageToolFailed, "invalid character"},
-		"no image":        {o, OpenOptions{Image: Image{qcow2 + "x", QCOW2}}, fault.ImageToolFailed, "No such file"},
-		"another format":  {o, OpenOptions{Image: Image{writeFile(t, "raw", make([]byte, 4096)), QCOW2}}, fault.ImageToolFailed, "not in qcow2 format"},
-		"no base":         {o, OpenOptions{Image: Image{qcow2, QCOW2}, Base: &Image{qcow2 + "x", Raw}}, fault.ImageToolFailed, "No such file"},
-		"relative path":   {o, OpenOptions{Image: Image{"image.qcow2", QCOW2}}, fault.ImageToolFailed, "not absolute"},
-		"unknown format":  {o, OpenOptions{Image: Image{qcow2, "cow"}}, fault.UnsupportedFormat, "cow"},
-		"raw overlay":     {o, OpenOptions{Image: Image{qcow2, Raw}, Base: &Image{qcow2, Raw}}, fault.BadRequest, "overlay"},
-		"odd base":        {o, OpenOptions{Image: Image{qcow2, QCOW2}, Base: &Image{"x", Raw}}, fault.ImageToolFailed, "not absolute"},
+		"program missing": {missing, OpenOptions{Image: Image{Path: qcow2, Format: QCOW2}}, fault.ImageToolMissing, "qemu-system-common"},
+		"program fails":   {openerOf(t, "echo qemu-storage-daemon: out of order >&2; exit 1"), OpenOptions{Image: Image{Path: qcow2, Format: QCOW2}}, fault.ImageToolFailed, "out of order"},
+		"program silent":  {silent, OpenOptions{Image: Image{Path: qcow2, Format: QCOW2}}, fault.ImageToolFailed, "too long"},
+		"program is none": {openerOf(t, "echo 220 smtp >&3; exec sleep 86400"), OpenOptions{Image: Image{Path: qcow2, Format: QCOW2}}, fault.ImageToolFailed, "invalid character"},
+		"no image":        {o, OpenOptions{Image: Image{Path: qcow2 + "x", Format: QCOW2}}, fault.ImageToolFailed, "No such file"},
+		"another format":  {o, OpenOptions{Image: Image{Path: writeFile(t, "raw", make([]byte, 4096)), Format: QCOW2}}, fault.ImageToolFailed, "not in qcow2 format"},
+		"no base":         {o, OpenOptions{Image: Image{Path: qcow2, Format: QCOW2}, Base: &Image{Path: qcow2 + "x", Format: Raw}}, fault.ImageToolFailed, "No such file"},
+		"relative path":   {o, OpenOptions{Image: Image{Path: "image.qcow2", Format: QCOW2}}, fault.ImageToolFailed, "not absolute"},
+		"unknown format":  {o, OpenOptions{Image: Image{Path: qcow2, Format: "cow"}}, fault.UnsupportedFormat, "cow"},
+		"raw overlay":     {o, OpenOptions{Image: Image{Path: qcow2, Format: Raw}, Base: &Image{Path: qcow2, Format: Raw}}, fault.BadRequest, "overlay"},
+		"odd base":        {o, OpenOptions{Image: Image{Path: qcow2, Format: QCOW2}, Base: &Image{Path: "x", Format: Raw}}, fault.ImageToolFailed, "not absolute"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := tc.opener.Open(t.Context(), tc.open)
@@ -218,7 +218,7 @@ func TestDaemonStartFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := o.Open(ctx, OpenOptions{Image: Image{qcow2, QCOW2}}); !errors.Is(err, context.Canceled) || !fault.Is(err, fault.JobCancelled) {
+	if _, err := o.Open(ctx, OpenOptions{Image: Image{Path: qcow2, Format: QCOW2}}); !errors.Is(err, context.Canceled) || !fault.Is(err, fault.JobCancelled) {
 		t.Errorf("with a context that ended: %v", err)
 	}
 }
@@ -226,16 +226,16 @@ func TestDaemonStartFails(t *testing.T) {
 // An image that is open for writing in one daemon can't be opened by another: QEMU's own lock.
 func TestDaemonLocksImage(t *testing.T) {
 	path := image(t, QCOW2, 1<<20)
-	d := newDaemon(t, OpenOptions{Image: Image{path, QCOW2}})
+	d := newDaemon(t, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	o := realOpener(t, OpenerConfig{})
 	o.times.unlock = 50 * time.Millisecond
-	_, err := o.Open(t.Context(), OpenOptions{Image: Image{path, QCOW2}})
+	_, err := o.Open(t.Context(), OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	wantCode(t, err, fault.VolumeInUse)
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}
-	newDaemon(t, OpenOptions{Image: Image{path, QCOW2}, ReadOnly: true})
-	newDaemon(t, OpenOptions{Image: Image{path, QCOW2}, ReadOnly: true})
+	newDaemon(t, OpenOptions{Image: Image{Path: path, Format: QCOW2}, ReadOnly: true})
+	newDaemon(t, OpenOptions{Image: Image{Path: path, Format: QCOW2}, ReadOnly: true})
 }
 
 // One that does not go when it is asked to is told, and killed if it does not go then either.
@@ -251,7 +251,7 @@ func TestDaemonStopsAnyhow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := openerOf(t, tc.script)
 			o.times.quit, o.times.term = 50*time.Millisecond, 200*time.Millisecond
-			d, err := o.launch(t.Context(), OpenOptions{Image: Image{"/dev/null", Raw}}, nil)
+			d, err := o.launch(t.Context(), OpenOptions{Image: Image{Path: "/dev/null", Format: Raw}}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -268,7 +268,7 @@ func TestDaemonStopsAnyhow(t *testing.T) {
 
 // What a daemon writes to stderr is kept up to a bound, and does not stop it.
 func TestDaemonStderrIsBounded(t *testing.T) {
-	_, err := openerOf(t, "yes no | head -c 3000000 >&2; exit 1").Open(t.Context(), OpenOptions{Image: Image{"/dev/null", Raw}})
+	_, err := openerOf(t, "yes no | head -c 3000000 >&2; exit 1").Open(t.Context(), OpenOptions{Image: Image{Path: "/dev/null", Format: Raw}})
 	wantCode(t, err, fault.ImageToolFailed)
 	if n := len(errors.Unwrap(err).Error()); n > 2*maxErrors || len(err.Error()) > 500 {
 		t.Errorf("%d bytes in the error, %d in its cause", len(err.Error()), n)
@@ -345,7 +345,7 @@ func TestOpenerForgets(t *testing.T) {
 	if err := os.Remove(o.config.Path); err != nil {
 		t.Fatal(err)
 	}
-	_, err := o.Open(t.Context(), OpenOptions{Image: Image{"/dev/null", Raw}})
+	_, err := o.Open(t.Context(), OpenOptions{Image: Image{Path: "/dev/null", Format: Raw}})
 	wantCode(t, err, fault.ImageToolFailed)
 	wantCode(t, o.Available(), fault.ImageToolMissing)
 }

@@ -47,7 +47,7 @@ func BenchmarkDevice(b *testing.B) {
 	qemuImg(b, "create", "-q", "-f", "qcow2", path, "1G")
 	qemuImg(b, "bench", "-q", "-w", "-f", "qcow2", "-s", "1M", "-c", "1024", "-d", "4", path)
 	o := realOpener(b, OpenerConfig{Log: slog.New(slog.DiscardHandler)})
-	d := openDevice(b, o, OpenOptions{Image: Image{path, QCOW2}})
+	d := openDevice(b, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	for _, bm := range []struct {
 		name  string
 		depth int

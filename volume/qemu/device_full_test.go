@@ -33,7 +33,7 @@ func TestDeviceNoSpace(t *testing.T) {
 			dir := need.FS(t, kind)
 			path := filepath.Join(dir, "image.qcow2")
 			qemuImg(t, "create", "-q", "-f", "qcow2", path, "64M")
-			d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{path, QCOW2}})
+			d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 			filler := fill(t, dir, 8<<20)
 
 			want := make([]byte, 64<<20)
@@ -78,7 +78,7 @@ func TestDeviceNoSpaceToReplay(t *testing.T) {
 	qemuImg(t, "create", "-q", "-f", "qcow2", path, "64M")
 	o := impatient(realOpener(t, OpenerConfig{}))
 	o.times.attempts = 1 << 20 // until the filler is gone
-	d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}})
+	d := openDevice(t, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	data := pattern(16 << 20)
 	mustWrite(t, d, 0, data)
 	d.signal(unix.SIGSTOP)

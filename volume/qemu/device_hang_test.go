@@ -36,7 +36,7 @@ func TestDeviceHangs(t *testing.T) {
 	o := realOpener(t, OpenerConfig{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	o.times.hang, o.times.ping = 200*time.Millisecond, 100*time.Millisecond
 	path := image(t, QCOW2, 1<<20)
-	d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}})
+	d := openDevice(t, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	data := pattern(1 << 20)
 	mustWrite(t, d, 0, data[:4096])
 	before := d.pid()
@@ -84,7 +84,7 @@ func TestDeviceWaits(t *testing.T) {
 func TestDeviceSlowStorage(t *testing.T) {
 	var log logBuffer
 	o := realOpener(t, OpenerConfig{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	d := openDevice(t, o, OpenOptions{Image: Image{image(t, QCOW2, 1<<20), QCOW2}})
+	d := openDevice(t, o, OpenOptions{Image: Image{Path: image(t, QCOW2, 1<<20), Format: QCOW2}})
 	before := d.pid()
 	d.prod(d.link)
 	if !strings.Contains(log.String(), "storage is slow") || d.pid() != before {
@@ -98,7 +98,7 @@ func TestDeviceCloseOfHangingDaemon(t *testing.T) {
 	o := realOpener(t, OpenerConfig{})
 	o.times.hang, o.times.ping = 200*time.Millisecond, 100*time.Millisecond
 	path := image(t, QCOW2, 1<<20)
-	d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}})
+	d := openDevice(t, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	data := pattern(1 << 20)
 	mustWrite(t, d, 0, data)
 	d.signal(unix.SIGSTOP)

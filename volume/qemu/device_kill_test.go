@@ -143,7 +143,7 @@ func TestDeviceSurvivesKills(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := image(t, QCOW2, size)
 			o := impatient(realOpener(t, OpenerConfig{ReplayLimit: tc.replay}))
-			d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}, Direct: tc.direct})
+			d := openDevice(t, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}, Direct: tc.direct})
 			all := make([]byte, size)
 			steps, stop, broken := make(chan struct{}, 1), make(chan struct{}), make(chan struct{}, stripes)
 			var workers sync.WaitGroup
@@ -227,7 +227,7 @@ func TestDeviceReplays(t *testing.T) {
 func TestDeviceFlushesByItself(t *testing.T) {
 	const limit = 1 << 20
 	path := image(t, QCOW2, 64<<20)
-	d := openDevice(t, impatient(realOpener(t, OpenerConfig{ReplayLimit: limit})), OpenOptions{Image: Image{path, QCOW2}})
+	d := openDevice(t, impatient(realOpener(t, OpenerConfig{ReplayLimit: limit})), OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	want := pattern(64 << 20)
 	var writers sync.WaitGroup
 	for i := range 4 {
@@ -291,7 +291,7 @@ func TestDeviceFails(t *testing.T) {
 	path := image(t, QCOW2, 1<<20)
 	o := impatient(realOpener(t, OpenerConfig{}))
 	o.times.attempts = 3
-	d, err := o.Open(t.Context(), OpenOptions{Name: "test", Image: Image{path, QCOW2}})
+	d, err := o.Open(t.Context(), OpenOptions{Name: "test", Image: Image{Path: path, Format: QCOW2}})
 	must(t, err)
 	mustWrite(t, d, 0, pattern(1<<20))
 	must(t, os.Rename(path, path+".gone"))
@@ -328,7 +328,7 @@ func TestDeviceFails(t *testing.T) {
 
 // A request that every daemon dies of fails in the end, and the others go on.
 func TestDevicePoison(t *testing.T) {
-	d := openDevice(t, impatient(realOpener(t, OpenerConfig{})), OpenOptions{Image: Image{image(t, QCOW2, 1<<20), QCOW2}})
+	d := openDevice(t, impatient(realOpener(t, OpenerConfig{})), OpenOptions{Image: Image{Path: image(t, QCOW2, 1<<20), Format: QCOW2}})
 	mustWrite(t, d, 0, []byte("old"))
 	r := request{ctx: t.Context(), kind: doWrite, p: []byte("new"), change: newWrite(0, 3, []byte("new"))}
 	must(t, d.begin(&r))

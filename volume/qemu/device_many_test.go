@@ -50,7 +50,7 @@ func TestManyDevices(t *testing.T) {
 		path := filepath.Join(dir, fmt.Sprint(i))
 		qemuImg(t, "create", "-q", "-f", "qcow2", path, "1G")
 		opening.Go(func() {
-			d, err := o.Open(t.Context(), OpenOptions{Name: fmt.Sprint(i), Image: Image{path, QCOW2}})
+			d, err := o.Open(t.Context(), OpenOptions{Name: fmt.Sprint(i), Image: Image{Path: path, Format: QCOW2}})
 			if err != nil {
 				t.Error(err)
 				return

@@ -28,7 +28,7 @@ func TestServerThatIsKilled(t *testing.T) {
 	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
 	o, err := NewOpener(OpenerConfig{})
 	must(t, err)
-	d, err := o.Open(t.Context(), OpenOptions{Image: Image{path, QCOW2}}, lock)
+	d, err := o.Open(t.Context(), OpenOptions{Image: Image{Path: path, Format: QCOW2}}, lock)
 	must(t, err)
 	mustWrite(t, d, 1<<20, pattern(8<<20))
 	fmt.Printf("pid %d\n", d.pid())
@@ -100,7 +100,7 @@ func TestServerKilled(t *testing.T) {
 	qemuImg(t, "check", "-q", "-f", "qcow2", path) // not even leaks
 	wantImage(t, path, want)
 
-	d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{path, QCOW2}}, lock)
+	d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{Path: path, Format: QCOW2}}, lock)
 	wantRead(t, d, 0, want)
 }
 
@@ -109,7 +109,7 @@ func TestServerKilledAndAnotherStarted(t *testing.T) {
 	path := image(t, QCOW2, 64<<20)
 	o := realOpener(t, OpenerConfig{})
 	killedServer(t, path, func(int) {})
-	d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}})
+	d := openDevice(t, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	wantRead(t, d, 1<<20, pattern(8<<20))
 	mustWrite(t, d, 0, []byte("new"))
 }

@@ -16,7 +16,7 @@ func TestDeviceResize(t *testing.T) {
 	for _, format := range []Format{QCOW2, Raw} {
 		t.Run(string(format), func(t *testing.T) {
 			path := image(t, format, 1<<20)
-			d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{path, format}})
+			d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{Path: path, Format: format}})
 			data := pattern(1 << 20)
 			mustWrite(t, d, 0, data)
 			pid := d.pid()
@@ -54,7 +54,7 @@ func TestDeviceResize(t *testing.T) {
 			wantRead(t, d, 0, want)
 			closeDevice(t, d)
 			qemuImg(t, "compare", "-f", "raw", "-F", string(format), writeFile(t, "want.raw", want), path)
-			if info, err := realTool(t).Info(t.Context(), Image{path, format}); err != nil || info.VirtualSize != int64(len(want)) {
+			if info, err := realTool(t).Info(t.Context(), Image{Path: path, Format: format}); err != nil || info.VirtualSize != int64(len(want)) {
 				t.Errorf("%+v, %v", info, err)
 			}
 		})
@@ -115,7 +115,7 @@ func TestDeviceResizeUnderLoad(t *testing.T) {
 func TestDeviceResizeAndDeath(t *testing.T) {
 	path := image(t, QCOW2, 1<<20)
 	o := impatient(realOpener(t, OpenerConfig{}))
-	d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}})
+	d := openDevice(t, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	data := pattern(1 << 20)
 	size := int64(1 << 20)
 	for range 20 {

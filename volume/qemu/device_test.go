@@ -50,7 +50,7 @@ func openDevice(t testing.TB, o *Opener, options OpenOptions, inherit ...*os.Fil
 func newDevice(t testing.TB, size int64) (d *Device, path string) {
 	t.Helper()
 	path = image(t, QCOW2, size)
-	return openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{path, QCOW2}}), path
+	return openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{Path: path, Format: QCOW2}}), path
 }
 
 // closeDevice closes a Device before it is looked at what it left.
@@ -119,7 +119,7 @@ func TestDevice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := image(t, tc.format, size)
-			d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{path, tc.format}, Direct: tc.direct})
+			d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{Path: path, Format: tc.format}, Direct: tc.direct})
 			if d.Size() != size {
 				t.Fatalf("size %d", d.Size())
 			}
@@ -224,7 +224,7 @@ func TestDeviceReadOnly(t *testing.T) {
 	if err := os.Chmod(path, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{path, QCOW2}, ReadOnly: true})
+	d := openDevice(t, realOpener(t, OpenerConfig{}), OpenOptions{Image: Image{Path: path, Format: QCOW2}, ReadOnly: true})
 	wantRead(t, d, 0, data)
 	for name, err := range map[string]error{
 		"write": second(d.WriteAt(data[:512], 0)), "vector": second(d.WriteVectorAt([][]byte{data[:512]}, 0)),
@@ -247,7 +247,7 @@ func TestDeviceOverlay(t *testing.T) {
 	for range 2 {
 		path := filepath.Join(t.TempDir(), "overlay.qcow2")
 		qemuImg(t, "create", "-q", "-f", "qcow2", "-u", "-b", "/nonexistent/base", "-F", "raw", path, "4M")
-		d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}, Base: &Image{base, QCOW2}})
+		d := openDevice(t, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}, Base: &Image{Path: base, Format: QCOW2}})
 		wantRead(t, d, 0, data)
 		mine := bytes.Clone(data)
 		copy(mine[100000:], "changed")
@@ -260,7 +260,7 @@ func TestDeviceOverlay(t *testing.T) {
 	// One that stands alone does not get a base by its header's word.
 	path := filepath.Join(t.TempDir(), "overlay.qcow2")
 	qemuImg(t, "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", path, "4M")
-	d := openDevice(t, o, OpenOptions{Image: Image{path, QCOW2}})
+	d := openDevice(t, o, OpenOptions{Image: Image{Path: path, Format: QCOW2}})
 	wantRead(t, d, 0, make([]byte, 4<<20))
 }
 

@@ -14,7 +14,7 @@ import (
 func TestFailure(t *testing.T) {
 	ended := exec.CommandContext(t.Context(), "false")
 	waited := ended.Run()
-	images := []Image{{"/mnt/my pool/vid.1.elimg/data.qcow2", QCOW2}}
+	images := []Image{{Path: "/mnt/my pool/vid.1.elimg/data.qcow2", Format: QCOW2}}
 	for name, tc := range map[string]struct {
 		stderr string
 		code   fault.Code

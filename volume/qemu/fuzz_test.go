@@ -142,7 +142,7 @@ func FuzzSaid(f *testing.F) {
 	f.Add("qemu-img: Could not open '/mnt/a/vid.1.elimg/data.qcow2': Failed to get \"write\" lock\n")
 	f.Add("qemu-img: /mnt/pool/vid.1.elimg/x /mnt/pool/ \x1b\xff")
 	f.Fuzz(func(t *testing.T, stderr string) {
-		got := said(stderr, []Image{{"/mnt/pool/vid.1.elimg/data.qcow2", QCOW2}})
+		got := said(stderr, []Image{{Path: "/mnt/pool/vid.1.elimg/data.qcow2", Format: QCOW2}})
 		if got == "" || len(got) > maxSaid+len("…") {
 			t.Fatalf("%d bytes are said", len(got))
 		}

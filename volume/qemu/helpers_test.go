@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"elstore/test/need"
 	"elstore/volume/fault"
 )
@@ -33,8 +35,13 @@ func newTool(t testing.TB, c Config) *Tool {
 // fork by another test would keep the script open for writing, and then it can't be started.
 func toolOf(t testing.TB, script string) *Tool {
 	t.Helper()
-	return newTool(t, Config{Path: program(t, script)})
+	tool := newTool(t, Config{Path: program(t, script)})
+	tool.besides = everything // a script runs a shell, and others
+	return tool
 }
+
+// everything lets a program open what it likes.
+var everything = []fileRule{{"/", mayRun | mayWrite | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE}}
 
 func program(t testing.TB, script string) string {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 type Image struct {
 	Path   string // absolute; of a source also QEMU's name for an RBD image, rbd:pool/name
 	Format Format // never guessed
+	Bases  string // the directory of the images that it may be an overlay of, which qemu-img may read; "" is none
 }
 
 // check refuses what qemu-img would read in another way than as the name of a file: a relative path could begin

@@ -198,7 +198,7 @@ func TestInspectReal(t *testing.T) {
 				t.Fatalf("it is %+v, %v, want %+v", in, err, tc.want)
 			}
 			// QEMU sees the same.
-			info, err := realTool(t).Info(t.Context(), Image{tc.path, tc.f})
+			info, err := realTool(t).Info(t.Context(), Image{Path: tc.path, Format: tc.f})
 			if err != nil || info.VirtualSize != in.VirtualSize || info.Snapshots != in.Snapshots {
 				t.Fatalf("qemu-img says %+v, %v", info, err)
 			}
@@ -305,7 +305,7 @@ func TestInspectVMDKRefuses(t *testing.T) {
 		t.Fatalf("with a footer: %+v, %v", in, err)
 	}
 	path := writeFile(t, "a.vmdk", atEnd)
-	if info, err := realTool(t).Info(t.Context(), Image{path, VMDK}); err != nil || info.VirtualSize != 1<<20 {
+	if info, err := realTool(t).Info(t.Context(), Image{Path: path, Format: VMDK}); err != nil || info.VirtualSize != 1<<20 {
 		t.Fatalf("qemu-img says %+v, %v", info, err)
 	}
 	text := func(descriptor string) []byte {

@@ -22,12 +22,12 @@ func TestInfo(t *testing.T) {
 		image Image
 		want  Info // ActualSize aside
 	}{
-		"raw":       {Image{image(t, Raw, 1<<20), Raw}, Info{Format: Raw, VirtualSize: 1 << 20}},
-		"qcow2":     {Image{image(t, QCOW2, 1<<20), QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10}},
-		"snapshots": {Image{snapshots, QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10, Snapshots: 2}},
-		"dirty":     {Image{dirty, QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10, Dirty: true}},
-		"corrupt":   {Image{corrupt, QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10, Corrupt: true}},
-		"data file": {Image{data, QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10, DataFile: "data.raw"}},
+		"raw":       {Image{Path: image(t, Raw, 1<<20), Format: Raw}, Info{Format: Raw, VirtualSize: 1 << 20}},
+		"qcow2":     {Image{Path: image(t, QCOW2, 1<<20), Format: QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10}},
+		"snapshots": {Image{Path: snapshots, Format: QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10, Snapshots: 2}},
+		"dirty":     {Image{Path: dirty, Format: QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10, Dirty: true}},
+		"corrupt":   {Image{Path: corrupt, Format: QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10, Corrupt: true}},
+		"data file": {Image{Path: data, Format: QCOW2}, Info{Format: QCOW2, VirtualSize: 1 << 20, ClusterSize: 64 << 10, DataFile: "data.raw"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := tool.Info(t.Context(), tc.image)
@@ -43,7 +43,7 @@ func TestInfo(t *testing.T) {
 			}
 		})
 	}
-	_, err := tool.Info(t.Context(), Image{"a", Raw})
+	_, err := tool.Info(t.Context(), Image{Path: "a", Format: Raw})
 	wantCode(t, err, fault.ImageToolFailed)
 }
 
@@ -64,17 +64,17 @@ func patch(t testing.TB, path string, off int64, value ...byte) {
 
 func TestCheck(t *testing.T) {
 	tool := realTool(t)
-	whole := Image{filled(t, QCOW2, pattern(4<<20)), QCOW2}
+	whole := Image{Path: filled(t, QCOW2, pattern(4<<20)), Format: QCOW2}
 	got, err := tool.Check(t.Context(), whole, false)
 	if err != nil || !got.OK() || got.Leaks != 0 || got.EndOffset <= 0 || got.Unchecked {
 		t.Fatalf("Check of a whole image is %+v, %v", got, err)
 	}
-	if got, err = tool.Check(t.Context(), Image{image(t, Raw, 1<<20), Raw}, true); err != nil || !got.OK() || !got.Unchecked {
+	if got, err = tool.Check(t.Context(), Image{Path: image(t, Raw, 1<<20), Format: Raw}, true); err != nil || !got.OK() || !got.Unchecked {
 		t.Fatalf("Check of a raw image is %+v, %v", got, err)
 	}
 
 	// The references to the data are lost, the clusters' counts stay: they leak.
-	leaks := Image{filled(t, QCOW2, pattern(4<<20)), QCOW2}
+	leaks := Image{Path: filled(t, QCOW2, pattern(4<<20)), Format: QCOW2}
 	f, err := os.Open(leaks.Path)
 	if err != nil {
 		t.Fatal(err)
@@ -97,13 +97,13 @@ func TestCheck(t *testing.T) {
 	}
 
 	// The counts are lost, the references stay: that is corruption.
-	corrupt := Image{filled(t, QCOW2, pattern(4<<20)), QCOW2}
+	corrupt := Image{Path: filled(t, QCOW2, pattern(4<<20)), Format: QCOW2}
 	patch(t, corrupt.Path, int64(h.refcountOffset), make([]byte, 8)...)
 	if got, err = tool.Check(t.Context(), corrupt, true); err != nil || got.OK() || got.Corruptions == 0 {
 		t.Fatalf("Check of a corrupt image is %+v, %v", got, err)
 	}
 
-	for _, img := range []Image{{"a", Raw}, {"/no/such/image", QCOW2}, {writeFile(t, "a", []byte("x")), QCOW2}} {
+	for _, img := range []Image{{Path: "a", Format: Raw}, {Path: "/no/such/image", Format: QCOW2}, {Path: writeFile(t, "a", []byte("x")), Format: QCOW2}} {
 		_, err = tool.Check(t.Context(), img, false)
 		wantCode(t, err, fault.ImageToolFailed)
 	}
@@ -114,17 +114,17 @@ func TestCompare(t *testing.T) {
 	data := pattern(2 << 20)
 	other := append([]byte(nil), data...)
 	other[len(other)-1]++
-	a := Image{filled(t, QCOW2, data), QCOW2}
+	a := Image{Path: filled(t, QCOW2, data), Format: QCOW2}
 	for name, tc := range map[string]struct {
 		b    Image
 		same bool
 	}{
 		"itself":            {a, true},
-		"another format":    {Image{filled(t, VDI, data), VDI}, true},
-		"without holes":     {Image{filled(t, Raw, data, "-S", "0"), Raw}, true},
-		"another byte":      {Image{filled(t, Raw, other), Raw}, false},
-		"longer by zeros":   {Image{filled(t, Raw, append(data, make([]byte, 1<<20)...)), Raw}, false},
-		"shorter by a data": {Image{filled(t, Raw, data[:1<<20]), Raw}, false},
+		"another format":    {Image{Path: filled(t, VDI, data), Format: VDI}, true},
+		"without holes":     {Image{Path: filled(t, Raw, data, "-S", "0"), Format: Raw}, true},
+		"another byte":      {Image{Path: filled(t, Raw, other), Format: Raw}, false},
+		"longer by zeros":   {Image{Path: filled(t, Raw, append(data, make([]byte, 1<<20)...)), Format: Raw}, false},
+		"shorter by a data": {Image{Path: filled(t, Raw, data[:1<<20]), Format: Raw}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if same, err := tool.Compare(t.Context(), a, tc.b); err != nil || same != tc.same {
@@ -132,7 +132,7 @@ func TestCompare(t *testing.T) {
 			}
 		})
 	}
-	for _, b := range []Image{{"a", Raw}, {"/no/such/image", Raw}} {
+	for _, b := range []Image{{Path: "a", Format: Raw}, {Path: "/no/such/image", Format: Raw}} {
 		_, err := tool.Compare(t.Context(), a, b)
 		wantCode(t, err, fault.ImageToolFailed)
 	}
@@ -140,7 +140,7 @@ func TestCompare(t *testing.T) {
 
 func TestMeasure(t *testing.T) {
 	tool := realTool(t)
-	src := Image{filled(t, QCOW2, pattern(8<<20)), QCOW2}
+	src := Image{Path: filled(t, QCOW2, pattern(8<<20)), Format: QCOW2}
 	for _, to := range []Format{Raw, QCOW2} {
 		m, err := tool.Measure(t.Context(), src, to)
 		if err != nil {
@@ -152,9 +152,9 @@ func TestMeasure(t *testing.T) {
 	}
 	_, err := tool.Measure(t.Context(), src, VMDK)
 	wantCode(t, err, fault.UnsupportedFormat)
-	_, err = tool.Measure(t.Context(), Image{"a", Raw}, Raw)
+	_, err = tool.Measure(t.Context(), Image{Path: "a", Format: Raw}, Raw)
 	wantCode(t, err, fault.ImageToolFailed)
-	_, err = tool.Measure(t.Context(), Image{"/no/such/image", Raw}, Raw)
+	_, err = tool.Measure(t.Context(), Image{Path: "/no/such/image", Format: Raw}, Raw)
 	wantCode(t, err, fault.ImageToolFailed)
 }
 

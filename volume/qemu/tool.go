@@ -29,6 +29,7 @@ type Tool struct {
 	stallAfter time.Duration // of a call that works
 	sampled    time.Duration // how often that is looked at
 	started    func(pid int) // called when the process runs under its limits
+	besides    []fileRule    // what the program may open besides the images
 }
 
 // The limits that qemu-img runs under.

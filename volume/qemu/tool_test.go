@@ -38,7 +38,7 @@ func TestMissing(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "qemu-img")
 	tool := newTool(t, Config{Path: path})
-	img := Image{filepath.Join(dir, "a.qcow2"), QCOW2}
+	img := Image{Path: filepath.Join(dir, "a.qcow2"), Format: QCOW2}
 
 	wantCode(t, tool.Available(), fault.ImageToolMissing)
 	_, err := tool.Info(t.Context(), img)
@@ -48,7 +48,7 @@ func TestMissing(t *testing.T) {
 	}
 	wantCode(t, tool.Create(t.Context(), CreateOptions{Image: img, Size: 512}), fault.ImageToolMissing)
 	wantNothing(t, img.Path)
-	wantCode(t, tool.Convert(t.Context(), Image{img.Path, Raw}, img, ConvertOptions{}), fault.ImageToolMissing)
+	wantCode(t, tool.Convert(t.Context(), Image{Path: img.Path, Format: Raw}, img, ConvertOptions{}), fault.ImageToolMissing)
 	wantNothing(t, img.Path)
 
 	// It is installed while the server runs.
@@ -73,13 +73,13 @@ func TestNotAProgram(t *testing.T) {
 	if err := os.WriteFile(tool.config.Path, []byte("#!/no/such/shell\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err := tool.Info(t.Context(), Image{"/a", Raw})
+	_, err := tool.Info(t.Context(), Image{Path: "/a", Format: Raw})
 	wantCode(t, err, fault.ImageToolMissing)
 
 	if err := os.WriteFile(tool.config.Path, []byte{0x7f}, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err = tool.Info(t.Context(), Image{"/a", Raw})
+	_, err = tool.Info(t.Context(), Image{Path: "/a", Format: Raw})
 	wantCode(t, err, fault.ImageToolFailed)
 }
 
@@ -103,16 +103,16 @@ func TestImageCheck(t *testing.T) {
 		image      Image
 		path, file bool // whether check and checkFile pass
 	}{
-		"a file":             {Image{"/mnt/a.raw", Raw}, true, true},
-		"relative":           {Image{"a.raw", Raw}, false, false},
-		"an option":          {Image{"--help", Raw}, false, false},
-		"another protocol":   {Image{"nbd:127.0.0.1:10809", Raw}, false, false},
-		"json":               {Image{`json:{"driver":"raw"}`, Raw}, false, false},
-		"empty":              {Image{"", Raw}, false, false},
-		"a NUL":              {Image{"/mnt/a\x00b", Raw}, false, false},
-		"rbd":                {Image{"rbd:pool/image", Raw}, true, false},
-		"no format":          {Image{"/mnt/a.raw", ""}, false, false},
-		"a format of others": {Image{"/mnt/a.raw", LUKS}, false, false},
+		"a file":             {Image{Path: "/mnt/a.raw", Format: Raw}, true, true},
+		"relative":           {Image{Path: "a.raw", Format: Raw}, false, false},
+		"an option":          {Image{Path: "--help", Format: Raw}, false, false},
+		"another protocol":   {Image{Path: "nbd:127.0.0.1:10809", Format: Raw}, false, false},
+		"json":               {Image{Path: `json:{"driver":"raw"}`, Format: Raw}, false, false},
+		"empty":              {Image{Path: "", Format: Raw}, false, false},
+		"a NUL":              {Image{Path: "/mnt/a\x00b", Format: Raw}, false, false},
+		"rbd":                {Image{Path: "rbd:pool/image", Format: Raw}, true, false},
+		"no format":          {Image{Path: "/mnt/a.raw", Format: ""}, false, false},
+		"a format of others": {Image{Path: "/mnt/a.raw", Format: LUKS}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := tc.image.check(); (err == nil) != tc.path {

@@ -35,7 +35,7 @@ func TestCreate(t *testing.T) {
 		"vmdk":           {VMDK, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			img := Image{filepath.Join(t.TempDir(), "a b:c,d"), tc.format}
+			img := Image{Path: filepath.Join(t.TempDir(), "a b:c,d"), Format: tc.format}
 			if err := tool.Create(t.Context(), CreateOptions{Image: img, Size: size, Preallocation: tc.prealloc}); err != nil {
 				t.Fatal(err)
 			}
@@ -64,21 +64,21 @@ func TestCreateRefuses(t *testing.T) {
 		options CreateOptions
 		want    fault.Code
 	}{
-		"no size":            {CreateOptions{Image: Image{dir + "/a", Raw}}, fault.BadRequest},
-		"a negative size":    {CreateOptions{Image: Image{dir + "/a", Raw}, Size: -512}, fault.BadRequest},
-		"half a sector":      {CreateOptions{Image: Image{dir + "/a", Raw}, Size: 1000}, fault.BadRequest},
-		"a relative path":    {CreateOptions{Image: Image{"a", Raw}, Size: 512}, fault.ImageToolFailed},
-		"rbd":                {CreateOptions{Image: Image{"rbd:a/b", Raw}, Size: 512}, fault.ImageToolFailed},
-		"an unknown format":  {CreateOptions{Image: Image{dir + "/a", "qcow"}, Size: 512}, fault.UnsupportedFormat},
-		"preallocation":      {CreateOptions{Image: Image{dir + "/a", Raw}, Size: 512, Preallocation: PreallocMetadata}, fault.BadRequest},
-		"a raw overlay":      {CreateOptions{Image: Image{dir + "/a", Raw}, Size: 512, Backing: "b", BackingFormat: Raw}, fault.BadRequest},
-		"a guessed base":     {CreateOptions{Image: Image{dir + "/a", QCOW2}, Size: 512, Backing: "b"}, fault.BadRequest},
-		"an absolute base":   {CreateOptions{Image: Image{dir + "/a", QCOW2}, Size: 512, Backing: "/etc/passwd", BackingFormat: Raw}, fault.BadRequest},
-		"a base in json":     {CreateOptions{Image: Image{dir + "/a", QCOW2}, Size: 512, Backing: `json:{"driver":"raw"}`, BackingFormat: Raw}, fault.BadRequest},
-		"a long base":        {CreateOptions{Image: Image{dir + "/a", QCOW2}, Size: 512, Backing: strings.Repeat("b", 1024), BackingFormat: Raw}, fault.BadRequest},
-		"too large for qemu": {CreateOptions{Image: Image{dir + "/a", QCOW2}, Size: 1 << 62}, fault.ImageToolFailed},
-		"what is there":      {CreateOptions{Image: Image{there, QCOW2}, Size: 512}, fault.InternalError},
-		"nowhere":            {CreateOptions{Image: Image{dir + "/no/a", QCOW2}, Size: 512}, fault.InternalError},
+		"no size":            {CreateOptions{Image: Image{Path: dir + "/a", Format: Raw}}, fault.BadRequest},
+		"a negative size":    {CreateOptions{Image: Image{Path: dir + "/a", Format: Raw}, Size: -512}, fault.BadRequest},
+		"half a sector":      {CreateOptions{Image: Image{Path: dir + "/a", Format: Raw}, Size: 1000}, fault.BadRequest},
+		"a relative path":    {CreateOptions{Image: Image{Path: "a", Format: Raw}, Size: 512}, fault.ImageToolFailed},
+		"rbd":                {CreateOptions{Image: Image{Path: "rbd:a/b", Format: Raw}, Size: 512}, fault.ImageToolFailed},
+		"an unknown format":  {CreateOptions{Image: Image{Path: dir + "/a", Format: "qcow"}, Size: 512}, fault.UnsupportedFormat},
+		"preallocation":      {CreateOptions{Image: Image{Path: dir + "/a", Format: Raw}, Size: 512, Preallocation: PreallocMetadata}, fault.BadRequest},
+		"a raw overlay":      {CreateOptions{Image: Image{Path: dir + "/a", Format: Raw}, Size: 512, Backing: "b", BackingFormat: Raw}, fault.BadRequest},
+		"a guessed base":     {CreateOptions{Image: Image{Path: dir + "/a", Format: QCOW2}, Size: 512, Backing: "b"}, fault.BadRequest},
+		"an absolute base":   {CreateOptions{Image: Image{Path: dir + "/a", Format: QCOW2}, Size: 512, Backing: "/etc/passwd", BackingFormat: Raw}, fault.BadRequest},
+		"a base in json":     {CreateOptions{Image: Image{Path: dir + "/a", Format: QCOW2}, Size: 512, Backing: `json:{"driver":"raw"}`, BackingFormat: Raw}, fault.BadRequest},
+		"a long base":        {CreateOptions{Image: Image{Path: dir + "/a", Format: QCOW2}, Size: 512, Backing: strings.Repeat("b", 1024), BackingFormat: Raw}, fault.BadRequest},
+		"too large for qemu": {CreateOptions{Image: Image{Path: dir + "/a", Format: QCOW2}, Size: 1 << 62}, fault.ImageToolFailed},
+		"what is there":      {CreateOptions{Image: Image{Path: there, Format: QCOW2}, Size: 512}, fault.InternalError},
+		"nowhere":            {CreateOptions{Image: Image{Path: dir + "/no/a", Format: QCOW2}, Size: 512}, fault.InternalError},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tool.Create(t.Context(), tc.options)
@@ -90,7 +90,7 @@ func TestCreateRefuses(t *testing.T) {
 		})
 	}
 	wantContent(t, there, []byte("data"))
-	if !errors.Is(tool.Create(t.Context(), CreateOptions{Image: Image{there, QCOW2}, Size: 512}), fs.ErrExist) {
+	if !errors.Is(tool.Create(t.Context(), CreateOptions{Image: Image{Path: there, Format: QCOW2}, Size: 512}), fs.ErrExist) {
 		t.Error("that there is a file can't be told")
 	}
 }
@@ -99,7 +99,7 @@ func TestCreateOverlay(t *testing.T) {
 	tool := realTool(t)
 	dir := t.TempDir()
 	data := pattern(3 << 20)
-	overlay := Image{filepath.Join(dir, "vid", "data.qcow2"), QCOW2}
+	overlay := Image{Path: filepath.Join(dir, "vid", "data.qcow2"), Format: QCOW2, Bases: filepath.Join(dir, "base")}
 	for _, d := range []string{"vid", "base"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
 			t.Fatal(err)
@@ -117,7 +117,7 @@ func TestCreateOverlay(t *testing.T) {
 	if err != nil || info.BackingFile != "../base/a.raw" || info.BackingFormat != Raw || info.VirtualSize != 4<<20 {
 		t.Fatalf("Info is %+v, %v", info, err)
 	}
-	flat := Image{filepath.Join(dir, "flat.qcow2"), QCOW2}
+	flat := Image{Path: filepath.Join(dir, "flat.qcow2"), Format: QCOW2}
 	if err := tool.Convert(t.Context(), overlay, flat, ConvertOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestCreateOverlay(t *testing.T) {
 	if same, err := tool.Compare(t.Context(), overlay, flat); err != nil || !same {
 		t.Fatalf("the copy is the same: %v, %v", same, err)
 	}
-	raw := Image{filepath.Join(dir, "flat.raw"), Raw}
+	raw := Image{Path: filepath.Join(dir, "flat.raw"), Format: Raw}
 	if err := tool.Convert(t.Context(), flat, raw, ConvertOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestResize(t *testing.T) {
 	data := pattern(4 << 20)
 	for _, f := range []Format{Raw, QCOW2} {
 		t.Run(string(f), func(t *testing.T) {
-			img := Image{filled(t, f, data), f}
+			img := Image{Path: filled(t, f, data), Format: f}
 			size := func(want int64) {
 				t.Helper()
 				if info, err := tool.Info(t.Context(), img); err != nil || info.VirtualSize != want {
@@ -160,7 +160,7 @@ func TestResize(t *testing.T) {
 				t.Fatal(err)
 			}
 			size(2 << 20)
-			raw := Image{filepath.Join(t.TempDir(), "a.raw"), Raw}
+			raw := Image{Path: filepath.Join(t.TempDir(), "a.raw"), Format: Raw}
 			if err := tool.Convert(t.Context(), img, raw, ConvertOptions{}); err != nil {
 				t.Fatal(err)
 			}
@@ -171,11 +171,11 @@ func TestResize(t *testing.T) {
 		})
 	}
 	t.Run("refuses", func(t *testing.T) {
-		img := Image{image(t, QCOW2, 1<<20), QCOW2}
+		img := Image{Path: image(t, QCOW2, 1<<20), Format: QCOW2}
 		wantCode(t, tool.Resize(t.Context(), img, ResizeOptions{Size: 100}), fault.BadRequest)
 		wantCode(t, tool.Resize(t.Context(), img, ResizeOptions{Size: 2 << 20, Preallocation: "x"}), fault.BadRequest)
-		wantCode(t, tool.Resize(t.Context(), Image{"rbd:a/b", Raw}, ResizeOptions{Size: 512}), fault.ImageToolFailed)
-		wantCode(t, tool.Resize(t.Context(), Image{img.Path + "x", Raw}, ResizeOptions{Size: 512}), fault.ImageToolFailed)
+		wantCode(t, tool.Resize(t.Context(), Image{Path: "rbd:a/b", Format: Raw}, ResizeOptions{Size: 512}), fault.ImageToolFailed)
+		wantCode(t, tool.Resize(t.Context(), Image{Path: img.Path + "x", Format: Raw}, ResizeOptions{Size: 512}), fault.ImageToolFailed)
 	})
 }
 
@@ -203,13 +203,13 @@ func TestConvert(t *testing.T) {
 		"vhdx fixed":           {VHDX, []string{"-o", "subformat=fixed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			src := Image{filled(t, tc.format, data, tc.options...), tc.format}
+			src := Image{Path: filled(t, tc.format, data, tc.options...), Format: tc.format}
 			in := inspectFile(t, src.Path, InspectOptions{Format: tc.format})
 			if in.Format != tc.format || in.VirtualSize != int64(len(data)) {
 				t.Fatalf("Inspect is %+v", in)
 			}
 			for _, to := range []Format{Raw, QCOW2} {
-				dst := Image{filepath.Join(t.TempDir(), "a."+string(to)), to}
+				dst := Image{Path: filepath.Join(t.TempDir(), "a."+string(to)), Format: to}
 				var seen []int64
 				progress := func(done, total int64) {
 					if total != int64(len(data)) {
@@ -251,8 +251,8 @@ func wantProgress(t testing.TB, seen []int64, total int64) {
 
 func TestConvertCancelled(t *testing.T) {
 	tool := realTool(t)
-	src := Image{writeFile(t, "a.raw", []byte(strings.Repeat("data", 64<<20))), Raw}
-	dst := Image{filepath.Join(t.TempDir(), "a.qcow2"), QCOW2}
+	src := Image{Path: writeFile(t, "a.raw", []byte(strings.Repeat("data", 64<<20))), Format: Raw}
+	dst := Image{Path: filepath.Join(t.TempDir(), "a.qcow2"), Format: QCOW2}
 	var pids []int
 	tool.started = func(pid int) { pids = append(pids, pid) }
 	why := errors.New("the job was cancelled")
@@ -284,9 +284,9 @@ func TestConvertCancelled(t *testing.T) {
 func TestConvertPreallocated(t *testing.T) {
 	tool := realTool(t)
 	const size = 4 << 20
-	src := Image{filled(t, QCOW2, make([]byte, size)), QCOW2}
+	src := Image{Path: filled(t, QCOW2, make([]byte, size)), Format: QCOW2}
 	for _, to := range []Format{Raw, QCOW2} {
-		dst := Image{filepath.Join(t.TempDir(), "a"), to}
+		dst := Image{Path: filepath.Join(t.TempDir(), "a"), Format: to}
 		if err := tool.Convert(t.Context(), src, dst, ConvertOptions{Preallocation: PreallocFalloc, Threads: 100}); err != nil {
 			t.Fatal(err)
 		}
@@ -299,20 +299,20 @@ func TestConvertPreallocated(t *testing.T) {
 func TestConvertRefuses(t *testing.T) {
 	tool := realTool(t)
 	dir := t.TempDir()
-	raw := Image{writeFile(t, "a.raw", make([]byte, 1<<20)), Raw}
-	dst := Image{dir + "/a", QCOW2}
+	raw := Image{Path: writeFile(t, "a.raw", make([]byte, 1<<20)), Format: Raw}
+	dst := Image{Path: dir + "/a", Format: QCOW2}
 	for name, tc := range map[string]struct {
 		src, dst Image
 		options  ConvertOptions
 		want     fault.Code
 	}{
-		"a relative source": {Image{"a", Raw}, dst, ConvertOptions{}, fault.ImageToolFailed},
-		"a relative target": {raw, Image{"a", Raw}, ConvertOptions{}, fault.ImageToolFailed},
-		"preallocation":     {raw, Image{dir + "/a", VDI}, ConvertOptions{Preallocation: PreallocFull}, fault.BadRequest},
-		"a missing source":  {Image{dir + "/b", Raw}, dst, ConvertOptions{}, fault.ImageToolFailed},
-		"missing, followed": {Image{dir + "/b", Raw}, dst, ConvertOptions{Progress: func(int64, int64) {}}, fault.ImageToolFailed},
-		"the wrong format":  {Image{raw.Path, VDI}, dst, ConvertOptions{}, fault.ImageToolFailed},
-		"what is there":     {raw, Image{raw.Path, QCOW2}, ConvertOptions{}, fault.InternalError},
+		"a relative source": {Image{Path: "a", Format: Raw}, dst, ConvertOptions{}, fault.ImageToolFailed},
+		"a relative target": {raw, Image{Path: "a", Format: Raw}, ConvertOptions{}, fault.ImageToolFailed},
+		"preallocation":     {raw, Image{Path: dir + "/a", Format: VDI}, ConvertOptions{Preallocation: PreallocFull}, fault.BadRequest},
+		"a missing source":  {Image{Path: dir + "/b", Format: Raw}, dst, ConvertOptions{}, fault.ImageToolFailed},
+		"missing, followed": {Image{Path: dir + "/b", Format: Raw}, dst, ConvertOptions{Progress: func(int64, int64) {}}, fault.ImageToolFailed},
+		"the wrong format":  {Image{Path: raw.Path, Format: VDI}, dst, ConvertOptions{}, fault.ImageToolFailed},
+		"what is there":     {raw, Image{Path: raw.Path, Format: QCOW2}, ConvertOptions{}, fault.InternalError},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantCode(t, tool.Convert(t.Context(), tc.src, tc.dst, tc.options), tc.want)
@@ -342,18 +342,18 @@ func mountSmall(t testing.TB, kind, options string) string {
 func TestFullFileSystem(t *testing.T) {
 	tool := realTool(t)
 	dir := mountSmall(t, "tmpfs", "size=8m")
-	src := Image{writeFile(t, "a.raw", []byte(strings.Repeat("data", 4<<20))), Raw}
+	src := Image{Path: writeFile(t, "a.raw", []byte(strings.Repeat("data", 4<<20))), Format: Raw}
 	dst := filepath.Join(dir, "a")
 	for _, f := range []Format{Raw, QCOW2} {
-		wantCode(t, tool.Convert(t.Context(), src, Image{dst, f}, ConvertOptions{}), fault.PoolFull)
+		wantCode(t, tool.Convert(t.Context(), src, Image{Path: dst, Format: f}, ConvertOptions{}), fault.PoolFull)
 		wantNothing(t, dst)
 		for _, p := range []Preallocation{PreallocFalloc, PreallocFull} {
-			err := tool.Create(t.Context(), CreateOptions{Image: Image{dst, f}, Size: 16 << 20, Preallocation: p})
+			err := tool.Create(t.Context(), CreateOptions{Image: Image{Path: dst, Format: f}, Size: 16 << 20, Preallocation: p})
 			wantCode(t, err, fault.PoolFull)
 			wantNothing(t, dst)
 		}
 	}
-	small := Image{dst, Raw}
+	small := Image{Path: dst, Format: Raw}
 	if err := tool.Create(t.Context(), CreateOptions{Image: small, Size: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestFullFileSystem(t *testing.T) {
 func TestWithoutDirectIO(t *testing.T) {
 	tool := realTool(t)
 	data := pattern(2 << 20)
-	src := Image{writeFile(t, "a.raw", data), Raw}
+	src := Image{Path: writeFile(t, "a.raw", data), Format: Raw}
 	for kind, want := range map[string]bool{"ramfs": false, "": true} {
 		dir := t.TempDir()
 		if kind != "" {
@@ -380,7 +380,7 @@ func TestWithoutDirectIO(t *testing.T) {
 		if err := to.finish(nil); err != nil {
 			t.Fatal(err)
 		}
-		dst := Image{filepath.Join(dir, "a.raw"), Raw}
+		dst := Image{Path: filepath.Join(dir, "a.raw"), Format: Raw}
 		if err := tool.Convert(t.Context(), src, dst, ConvertOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -408,9 +408,9 @@ func lockAs(t testing.TB, path string) {
 func TestInUse(t *testing.T) {
 	tool := realTool(t)
 	for _, f := range []Format{Raw, QCOW2} {
-		img := Image{image(t, f, 1<<20), f}
+		img := Image{Path: image(t, f, 1<<20), Format: f}
 		lockAs(t, img.Path)
-		dst := Image{filepath.Join(t.TempDir(), "a"), Raw}
+		dst := Image{Path: filepath.Join(t.TempDir(), "a"), Format: Raw}
 		wantCode(t, tool.Resize(t.Context(), img, ResizeOptions{Size: 2 << 20}), fault.VolumeInUse)
 		wantCode(t, tool.Convert(t.Context(), img, dst, ConvertOptions{}), fault.VolumeInUse)
 		wantNothing(t, dst.Path)
@@ -467,7 +467,7 @@ func TestNeverGuesses(t *testing.T) {
 	dir := t.TempDir()
 	hostile := golden(t, image(t, QCOW2, 1<<20, "-u", "-b", "/etc/passwd", "-F", "raw"))
 	hostile = append(hostile, make([]byte, 512-len(hostile)%512)...)
-	raw := Image{filepath.Join(dir, "data.raw"), Raw}
+	raw := Image{Path: filepath.Join(dir, "data.raw"), Format: Raw}
 	if err := os.WriteFile(raw.Path, hostile, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -475,13 +475,13 @@ func TestNeverGuesses(t *testing.T) {
 	if err != nil || info.Format != Raw || info.BackingFile != "" || info.VirtualSize != int64(len(hostile)) {
 		t.Fatalf("Info is %+v, %v", info, err)
 	}
-	overlay := Image{filepath.Join(dir, "overlay.qcow2"), QCOW2}
+	overlay := Image{Path: filepath.Join(dir, "overlay.qcow2"), Format: QCOW2, Bases: dir}
 	options := CreateOptions{Image: overlay, Size: info.VirtualSize, Backing: "data.raw", BackingFormat: Raw}
 	if err := tool.Create(t.Context(), options); err != nil {
 		t.Fatal(err)
 	}
 	for i, src := range []Image{raw, overlay} {
-		dst := Image{filepath.Join(dir, fmt.Sprintf("copy%d", i)), Raw}
+		dst := Image{Path: filepath.Join(dir, fmt.Sprintf("copy%d", i)), Format: Raw}
 		if err := tool.Convert(t.Context(), src, dst, ConvertOptions{}); err != nil {
 			t.Fatal(err)
 		}

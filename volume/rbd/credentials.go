@@ -97,8 +97,9 @@ func osdCaps(pool string, line []Identity) string {
 			allow(may, kind+image.ID)
 		}
 	}
-	if len(line) > 1 {
-		allow("rx", "rbd_trash") // where a parent's name may be
+	allow("rx", "rbd_info") // where the pool's settings are
+	if len(line) > 1 {      // where the parents' names are
+		allow("rx", "rbd_trash")
 		allow("rx", "rbd_directory")
 	}
 	return strings.Join(caps, ", ")

@@ -124,10 +124,11 @@ func (d *Device) acquire() error {
 	if err != nil {
 		return err
 	}
-	if owner != "" {
-		if !d.s.noted(d.h, owner) {
-			return fault.Errorf(fault.VolumeInUse, "the image %s is locked by %s, which is not this server", d.name, owner)
+	if owner != "" && !d.s.noted(d.h, owner) {
+		if alive, err := d.h.Alive(owner); err != nil || alive {
+			return errors.Join(err, fault.Errorf(fault.VolumeInUse, "the image %s is in use by %s, which is not this server", d.name, owner))
 		}
+	} else if owner != "" {
 		if err := d.h.Break(owner); err != nil && errno(err) != syscall.ENOENT {
 			return err
 		}

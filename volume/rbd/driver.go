@@ -90,8 +90,9 @@ type Handle interface {
 	Acquire() error
 	// Owner returns who has the exclusive lock, "" is nobody.
 	Owner() (string, error)
-	// Owns reports whether this handle has it.
-	Owns() (bool, error)
+	// Alive reports whether the owner still has the image open, or did so half a minute ago. The lock of one that is not goes to
+	// whoever asks for it.
+	Alive(owner string) (bool, error)
 	// Break takes the exclusive lock from its owner and blocklists it.
 	Break(owner string) error
 	// Note returns a note that SetNote left in the image, "" where there is none.

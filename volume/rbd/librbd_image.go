@@ -5,6 +5,7 @@ package rbd
 import (
 	"errors"
 	"io"
+	"slices"
 	"syscall"
 	"time"
 
@@ -127,9 +128,12 @@ func (h *image) Owner() (string, error) {
 	return "", nil
 }
 
-func (h *image) Owns() (bool, error) {
-	owns, err := h.i.LockIsExclusiveOwner()
-	return owns, translate(err)
+func (h *image) Alive(owner string) (bool, error) {
+	watchers, err := h.i.ListWatchers()
+	if err != nil {
+		return true, translate(err)
+	}
+	return slices.ContainsFunc(watchers, func(w rbd.ImageWatcher) bool { return w.Addr == owner }), nil
 }
 
 func (h *image) Break(owner string) error {

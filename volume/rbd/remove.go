@@ -57,8 +57,12 @@ func (s *Store) Removable(name string) error {
 			return err
 		}
 		owner, err := h.Owner()
-		if err == nil && owner != "" && !s.noted(h, owner) {
-			return fault.Errorf(fault.VolumeInUse, "the image %s is in use by %s", name, owner)
+		if err != nil || owner == "" || s.noted(h, owner) {
+			return err
+		}
+		alive, err := h.Alive(owner)
+		if err == nil && alive {
+			err = fault.Errorf(fault.VolumeInUse, "the image %s is in use by %s", name, owner)
 		}
 		return err
 	})
