@@ -44,7 +44,6 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-	//nolint:contextcheck // the request's is the right one
 	follow(r.Context(), s, sub, func() int64 { return last }, func(e volume.Event) error {
 		last = e.Sequence
 		if !req.wants(&e) || !a.sees(caller, &e) {
