@@ -104,8 +104,8 @@ func (a *API) unexport(ctx context.Context, req struct {
 		answer[key] = value
 	}
 	answer["volume_id"], answer["client_uid"] = req.Volume, req.Client
-	if a.mayNotSee(ctx, req.Volume) != nil {
-		return work{answer: answer}, nil //nolint:nilerr // for who can't see it there is nothing to end
+	if a.hides(ctx, req.Volume) { // there is nothing to end
+		return work{answer: answer}, nil
 	}
 	return work{kind: "unexport", owner: &req.Client, volumes: []volume.ID{req.Volume}, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
 		return answer, a.cfg.Exports.Unexport(ctx, req.Volume, req.Client, req.Type, req.IfIdle)

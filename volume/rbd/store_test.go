@@ -301,7 +301,7 @@ func TestDeadCluster(t *testing.T) {
 		if failed != nil {
 			t.Errorf("a request failed: %v", failed)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		must(t, s.Health())
 		mu.Lock()
 		if changes != 2 {
