@@ -253,7 +253,7 @@ func (s *Service) fresh(e *exported, sc *scene) []Record {
 func (p *passage) claim(r Record) volume.Claim {
 	kind, e := r.Kind, p.e
 	return volume.Claim{
-		Export: r.Kind + ":" + r.Client.String(), ReadOnly: r.ReadOnly, Path: r.Path,
+		Export: r.Kind + ":" + r.Client.String(), Client: r.Client, ReadOnly: r.ReadOnly, Path: r.Path,
 		Resized: func(size int64) {
 			p.s.mu.Lock()
 			unit := e.units[kind]

@@ -38,13 +38,10 @@ func (s *Service) Clone(ctx context.Context, id ID, r CloneRequest, p Progress) 
 	}
 	// Anybody who sees it may clone it, so the owner is not asked for.
 	err = s.operate(ctx, id, nil, Operation{Purpose: "clone", Args: []string{n.ID.String()}}, func(ctx context.Context, h *handle) error {
-		if err := h.usable(); err != nil {
+		if err := h.readable(&r.Creator); err != nil {
 			return err
 		}
 		now := Volume{ID: id, Meta: h.found.Meta}
-		if !now.Visible(&r.Creator) {
-			return notFound(id)
-		}
 		if err := clonable(&now, r); err != nil {
 			return err
 		}

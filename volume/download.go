@@ -47,7 +47,7 @@ func (s *Service) Download(ctx context.Context, id ID, by Who, format Format, p 
 		ready <- s.operate(context.WithoutCancel(ctx), id, nil, Operation{Purpose: "download"}, func(pool context.Context, h *handle) error {
 			opening, cancel := context.WithCancelCause(pool)
 			stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-			locked, err := s.openDownload(opening, h, d, p)
+			locked, err := s.openDownload(opening, h, d, by, p)
 			stop()
 			cancel(nil)
 			if err != nil || !locked {
@@ -74,8 +74,8 @@ func (s *Service) Download(ctx context.Context, id ID, by Who, format Format, p 
 }
 
 // openDownload opens what is to be read. locked says that it is the volume's own file, which must not change meanwhile.
-func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, p Progress) (locked bool, err error) {
-	if err := h.usable(); err != nil {
+func (s *Service) openDownload(ctx context.Context, h *handle, d *Download, by Who, p Progress) (locked bool, err error) {
+	if err := h.readable(by); err != nil {
 		return false, err
 	}
 	m := h.found.Meta

@@ -109,7 +109,7 @@ func (s *Service) OpenISO(ctx context.Context, id ID, by Who) (*ISOContent, erro
 	}
 	c := &ISOContent{Volume: v}
 	err = s.operate(ctx, id, nil, Operation{Purpose: "read"}, func(_ context.Context, h *handle) error {
-		if err := h.usable(); err != nil {
+		if err := h.readable(by); err != nil {
 			return err
 		}
 		m := h.found.Meta

@@ -25,9 +25,9 @@ func (s *Service) Get(ctx context.Context, id ID, by Who) (Volume, error) {
 		s.mu.RUnlock()
 		return Volume{}, notFound(id)
 	}
-	v := s.record(e)
+	v, seen := s.record(e), known(ctx, e, by)
 	s.mu.RUnlock()
-	if !v.Visible(by) || !inside(ctx, v.Pool) {
+	if !seen {
 		return Volume{}, notFound(id)
 	}
 	if v.Problem != nil {
@@ -41,11 +41,21 @@ func (s *Service) Has(ctx context.Context, id ID, by Who) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.index.all[id]
-	if e == nil || !e.found.Trashed.IsZero() {
-		return false
-	}
-	v := s.record(e)
-	return v.Visible(by) && inside(ctx, v.Pool)
+	return e != nil && e.found.Trashed.IsZero() && known(ctx, e, by)
+}
+
+// Knows is Has for volumes in the bin, too.
+func (s *Service) Knows(ctx context.Context, id ID, by Who) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.index.all[id]
+	return e != nil && known(ctx, e, by)
+}
+
+// known reports whether by may be told of a volume. The caller holds mu.
+func known(ctx context.Context, e *entry, by Who) bool {
+	v := Volume{Meta: e.found.Meta}
+	return v.Visible(by) && inside(ctx, e.pool.pool.Name()) && !nobodys(ctx, e, by)
 }
 
 // PoolOf returns the name of the pool that a volume is in, in its place or the bin, and whether there is such a volume.
@@ -125,8 +135,8 @@ func (s *Service) Trashed(ctx context.Context, by Who) []Volume {
 	defer s.mu.RUnlock()
 	var list []Volume
 	for _, e := range s.index.trashed() {
-		if v := s.record(e); v.Visible(by) && inside(ctx, v.Pool) {
-			list = append(list, v)
+		if known(ctx, e, by) {
+			list = append(list, s.record(e))
 		}
 	}
 	return list

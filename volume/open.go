@@ -10,6 +10,7 @@ import (
 // Claim says that an export uses a volume, for as long as it lasts.
 type Claim struct {
 	Export    string // a name for people and logs
+	Client    Client // whose machines use it; zero where they are nobody's
 	Exclusive bool   // no other claim beside it
 	ReadOnly  bool   // it never writes
 	Path      bool   // it opens the image by its path: the Device refuses all requests. Exclusive with it.
@@ -127,6 +128,22 @@ func (s *Service) inUse(h *handle) *opened {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return h.entry.opened
+}
+
+// ownersAlone refuses, with VolumeInUse, what can't be done to a volume while others than its owner use it.
+func (s *Service) ownersAlone(h *handle, what string) error {
+	o := s.inUse(h)
+	if o == nil {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, c := range o.claims {
+		if !c.Client.IsZero() && c.Client != h.found.Meta.Creator {
+			return fault.Errorf(fault.VolumeInUse, "volume %s is used by %s, who is not its owner; while that lasts %s", h.found.ID, c.Export, what)
+		}
+	}
+	return nil
 }
 
 // unused refuses, with code, what can't be done to a volume that is claimed, or is to be again by what is recorded beside it.

@@ -22,6 +22,9 @@ type handle struct {
 // operate runs fn as the one operation on a volume of the pool or its bin. by must own the volume if it is known. found is loaded anew
 // under the lock: another server of a shared pool, or a person, may have changed it.
 func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn func(ctx context.Context, h *handle) error) error {
+	if err := s.refused(ctx, id, by); err != nil {
+		return err
+	}
 	unlock, err := s.lock(ctx, id)
 	if err != nil {
 		return err
@@ -92,6 +95,16 @@ func (s *Service) lock(ctx context.Context, id ID) (func(), error) {
 	return nil, fault.Errorf(fault.VolumeAlreadyLocked, "volume %s is locked by %s; try again when that has ended", id, op)
 }
 
+// refused is the error of owned, for a volume that is known by now: who may not change it neither waits for its lock nor hears what
+// holds it, since either would tell that it is there. One that is being made has still to be waited for.
+func (s *Service) refused(ctx context.Context, id ID, by Who) error {
+	if _, there := s.PoolOf(id); !there {
+		return nil
+	}
+	_, err := s.owned(ctx, id, by)
+	return err
+}
+
 // enter joins the operations that touch a pool: its backend stays open until leave, and the context ends when the pool goes.
 func (s *Service) enter(ctx context.Context, pool string) (_ context.Context, at *attached, leave func(), err error) {
 	s.mu.RLock()
@@ -115,7 +128,7 @@ func (s *Service) owned(ctx context.Context, id ID, by Who) (*entry, error) {
 	defer s.mu.RUnlock()
 	e := s.index.all[id]
 	switch {
-	case e == nil, !inside(ctx, e.pool.pool.Name()), by != nil && e.owned() && e.found.Meta.Private && e.found.Meta.Creator != *by:
+	case e == nil, !inside(ctx, e.pool.pool.Name()), nobodys(ctx, e, by), by != nil && e.owned() && e.found.Meta.Private && e.found.Meta.Creator != *by:
 		return nil, notFound(id)
 	case by != nil && e.owned() && e.found.Meta.Creator != *by:
 		return nil, fault.Errorf(fault.NotAllowed, "volume %s belongs to somebody else; only its owner may change it", id)
@@ -161,6 +174,14 @@ func (h *handle) usable() error {
 		return fault.Errorf(fault.VolumeInTrash, "volume %s lies in the bin of pool %s; restore it first", h.found.ID, h.at.pool.Name())
 	}
 	return nil
+}
+
+// readable is usable for somebody who need not own the volume but see it: it may have become private while its lock was waited for.
+func (h *handle) readable(by Who) error {
+	if now := (Volume{Meta: h.found.Meta}); !now.Visible(by) {
+		return notFound(h.found.ID)
+	}
+	return h.usable()
 }
 
 func notFound(id ID) error {

@@ -35,6 +35,11 @@ func (s *Service) Update(ctx context.Context, id ID, by Who, c Change) error {
 				return err
 			}
 		}
+		if m.Private && !h.found.Meta.Private {
+			if err := s.ownersAlone(h, "it can't become private"); err != nil {
+				return err
+			}
+		}
 		if err := h.SetMeta(ctx, m); err != nil {
 			return err
 		}

@@ -25,6 +25,18 @@ func inside(ctx context.Context, pool string) bool {
 	return pools == nil || slices.Contains(pools, pool)
 }
 
+type provenKey struct{}
+
+// Proven makes every Who that the Service is given on ctx, and what comes of it, somebody who proved who he is. Else a Who is the
+// caller's word. It counts where a damaged volume doesn't tell any more whose it is: then it is not his, and not there.
+func Proven(ctx context.Context) context.Context { return context.WithValue(ctx, provenKey{}, true) }
+
+// nobodys reports whether a volume is out of by's reach because nobody knows whose it is.
+func nobodys(ctx context.Context, e *entry, by Who) bool {
+	proven, _ := ctx.Value(provenKey{}).(bool)
+	return proven && by != nil && !e.owned()
+}
+
 // limited puts ctx's limit into wants, which it returns.
 func limited(ctx context.Context, wants ...Want) []Want {
 	if pools := limits(ctx); pools != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -18,12 +19,18 @@ type Caller struct {
 	Token    string        // the id of the token of ours; "" where it came with something else
 	Paths    []string      // below the API's base, such as /info: the only ones it may call, with what is below them; nil is all
 	Pools    []string      // the only ones that it sees and uses; nil is all
+	Until    time.Time     // when what it came with expires; zero is never
+
+	revoked func() bool // nil where that can't be known
 }
 
 type callerKey struct{}
 
-// WithCaller makes CallerOf return c for ctx and what comes of it, and limits it to c's pools.
+// WithCaller makes CallerOf return c for ctx and what comes of it, limits it to c's pools, and vouches for c's identity.
 func WithCaller(ctx context.Context, c *Caller) context.Context {
+	if c.Who() != nil {
+		ctx = volume.Proven(ctx)
+	}
 	if c.Limited() {
 		ctx = volume.Within(ctx, c.Pools)
 	}
@@ -34,6 +41,12 @@ func WithCaller(ctx context.Context, c *Caller) context.Context {
 func CallerOf(ctx context.Context) *Caller {
 	c, _ := ctx.Value(callerKey{}).(*Caller)
 	return c
+}
+
+// Gone reports whether what the caller came with is no good any more: it expired or was revoked since. An answer without an end
+// ends then.
+func (c *Caller) Gone() bool {
+	return c != nil && (!c.Until.IsZero() && !time.Now().Before(c.Until) || c.revoked != nil && c.revoked())
 }
 
 // Who returns the one client that the caller can be, or nil where it may act for everybody.

@@ -1,7 +1,12 @@
 package access
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -77,4 +82,47 @@ func TestRoles(t *testing.T) {
 	if got := (Operator + 1).String(); got != "unknown" || Role(-1).String() != "unknown" {
 		t.Errorf("%s", got)
 	}
+}
+
+// TestGone: a caller is gone when what it came with expired or was revoked, and not before.
+func TestGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens := open(t, openState(t))
+		control := NewControl(tokens, nil)
+		_, lasting := create(t, tokens, Token{Name: "lasting", Role: User})
+		short, expiring := create(t, tokens, Token{Name: "expiring", Role: User, Expires: time.Now().Add(time.Hour)})
+		revoked, leaked := create(t, tokens, Token{Name: "leaked", Role: Operator})
+		callers := map[string]*Caller{"nobody was asked": nil, "anonymous": {}}
+		for name, text := range map[string]string{"lasting": lasting, "expiring": expiring, "leaked": leaked} {
+			c, err := control.Caller(from("192.0.2.1:1", text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			callers[name] = c
+		}
+		bearer, err := ofCertificate(&x509.Certificate{
+			NotAfter: time.Now().Add(2 * time.Hour), Subject: pkix.Name{CommonName: alice},
+		}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		callers["certificate"] = bearer
+		gone := func(want ...string) {
+			t.Helper()
+			for name, c := range callers {
+				if c.Gone() != slices.Contains(want, name) {
+					t.Errorf("%s is gone: %t", name, c.Gone())
+				}
+			}
+		}
+		gone()
+		if err := tokens.Revoke(revoked.ID); err != nil {
+			t.Fatal(err)
+		}
+		gone("leaked")
+		time.Sleep(time.Until(short.Expires))
+		gone("leaked", "expiring")
+		time.Sleep(time.Hour)
+		gone("leaked", "expiring", "certificate")
+	})
 }

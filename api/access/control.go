@@ -77,7 +77,7 @@ func (c *Control) ofToken(key, id string, s secret) (*Caller, error) {
 	if wait := e.budget.take(); wait > 0 {
 		return nil, later(wait, fmt.Sprintf("this token may send %v requests a second", e.Rate))
 	}
-	return e.caller(), nil
+	return c.tokens.caller(e), nil
 }
 
 // failed notes a failure and returns its error, or for one of many that there were too many.
@@ -120,7 +120,7 @@ func ofCertificate(cert *x509.Certificate, now time.Time) (*Caller, error) {
 	if now.After(cert.NotAfter) { // since: connections last
 		return nil, fault.Errorf(fault.Unauthorized, "the client certificate has expired, at %s", cert.NotAfter.UTC().Format(time.RFC3339))
 	}
-	c := &Caller{Role: User, Name: cert.Subject.String()}
+	c := &Caller{Role: User, Name: cert.Subject.String(), Until: cert.NotAfter}
 	given := false
 	for _, unit := range cert.Subject.OrganizationalUnit {
 		word, ok := strings.CutPrefix(unit, ouPrefix)

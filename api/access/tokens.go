@@ -234,7 +234,10 @@ func refused() error {
 	return fault.Errorf(fault.Unauthorized, "the token is not known here, or was revoked")
 }
 
-// caller is who comes with the token.
-func (e *entry) caller() *Caller {
-	return &Caller{Role: e.Role, Identity: e.Identity, Name: e.Name, Token: e.ID, Paths: e.Paths, Pools: e.Pools}
+// caller is who comes with a token.
+func (t *Tokens) caller(e *entry) *Caller {
+	return &Caller{
+		Role: e.Role, Identity: e.Identity, Name: e.Name, Token: e.ID, Paths: e.Paths, Pools: e.Pools, Until: e.Expires,
+		revoked: func() bool { return !t.has(e.ID) },
+	}
 }

@@ -5,5 +5,7 @@
 // has values that a client can make up: routes are patterns, error codes and kinds of jobs are of lists, and series of single
 // exports are at most MaxExports.
 //
+// Where callers are asked who they are, single exports are told to those who act for everybody, and pools to those who use them.
+//
 // Beside the code lie alerts.yaml, alert rules for Prometheus, and dashboard.json for Grafana; a test holds them to the names that are served.
 package metrics

@@ -9,12 +9,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 	"elstore/export"
 	"elstore/livemigration"
 	"elstore/pool"
 	"elstore/volume"
+	"elstore/volume/fault"
 )
 
 // Config is whom the numbers are asked of. All of it is required.
@@ -56,11 +59,12 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests requests
 	jobs     jobs
+	scraping chan struct{} // has an element for each answer that is being gathered
 }
 
 // New returns Metrics that counted nothing yet.
 func New(cfg Config) (*Metrics, error) {
-	m := &Metrics{cfg: cfg, registry: prometheus.NewRegistry(), requests: newRequests(), jobs: newJobs()}
+	m := &Metrics{cfg: cfg, registry: prometheus.NewRegistry(), requests: newRequests(), jobs: newJobs(), scraping: make(chan struct{}, scrapes)}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "elstore_build_info", Help: "The server's version, as labels of a 1.",
 		ConstLabels: prometheus.Labels{"version": cfg.Version, "go_version": runtime.Version()},
@@ -79,14 +83,27 @@ func New(cfg Config) (*Metrics, error) {
 
 // Routes returns /metrics, /healthz and /readyz.
 func (m *Metrics) Routes() []rest.Route {
-	scrape := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes, Timeout: scrapeTime})
 	get := []string{http.MethodGet}
 	return []rest.Route{
-		{Methods: get, Path: "/metrics", Handler: func(w http.ResponseWriter, r *http.Request) error {
-			scrape.ServeHTTP(w, r)
-			return nil
-		}},
+		{Methods: get, Path: "/metrics", Handler: m.scrape},
 		{Methods: get, Path: "/healthz", Handler: healthy},
 		{Methods: get, Path: "/readyz", Handler: m.ready},
 	}
+}
+
+// scrape tells the numbers that the caller may see.
+func (m *Metrics) scrape(w http.ResponseWriter, r *http.Request) error {
+	select {
+	case m.scraping <- struct{}{}:
+	default:
+		return fault.Errorf(fault.RateLimited, "the numbers are told to %d others at this moment, and to no more at once; try again later", scrapes)
+	}
+	numbers := m.seenBy(access.CallerOf(r.Context()))
+	// The answer may be over before the gathering is.
+	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		defer func() { <-m.scraping }()
+		return numbers.Gather()
+	})
+	promhttp.HandlerFor(gather, promhttp.HandlerOpts{Timeout: scrapeTime}).ServeHTTP(w, r)
+	return nil
 }

@@ -116,7 +116,7 @@ func (v *Verifier) caller(c *claims) (*access.Caller, error) {
 	if err := c.Validate(jwt.Expected{Issuer: v.cfg.Issuer, AnyAudience: jwt.Audience{v.cfg.Audience}, Time: time.Now()}); err != nil {
 		return nil, refuse(strings.TrimPrefix(err.Error(), "go-jose/go-jose/jwt: "), err)
 	}
-	caller := &access.Caller{Role: access.User, Name: c.Subject}
+	caller := &access.Caller{Role: access.User, Name: c.Subject, Until: c.Expiry.Time().Add(jwt.DefaultLeeway)}
 	if c.Role != "" {
 		var err error
 		if caller.Role, err = access.ParseRole(c.Role); err != nil {

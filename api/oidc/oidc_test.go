@@ -168,6 +168,9 @@ func TestGoodTokens(t *testing.T) {
 		t.Errorf("one subject has the identities %v", identities)
 	}
 	other, err := v.Verify(t.Context(), sign(t, jose.ES256, e, "e", is.claimsNow(map[string]any{"sub": "al"})))
+	if err == nil && (other.Gone() || other.Until.IsZero()) {
+		t.Errorf("it is good until %v", other.Until)
+	}
 	if err != nil || identities[other.Identity.String()] {
 		t.Errorf("another subject: %+v, %v", other, err)
 	}

@@ -56,10 +56,9 @@ func changes[T any](a *API, plan func(ctx context.Context, req T) (work, error))
 // do starts the job and, unless the caller prefers not to, waits for its end. The job outlives ctx.
 func (a *API) do(ctx context.Context, todo work, async bool, id func(n int) volume.ID) (volume.Answer, error) {
 	made := todo.ids(id)
-	touched := slices.Concat(todo.volumes, made)
-	rest.SetAbout(ctx, texts(touched...)...)
+	rest.SetAbout(ctx, texts(slices.Concat(todo.volumes, made)...)...)
 	pools := access.CallerOf(ctx).OnlyPools()
-	job, err := a.cfg.Jobs.Start(ctx, todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
+	job, err := a.cfg.Jobs.Start(ctx, todo.kind, slices.Concat(a.used(ctx, todo.volumes), made), todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
 		return todo.run(volume.Within(ctx, pools), made, p)
 	})
 	if err != nil {

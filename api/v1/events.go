@@ -54,20 +54,24 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// follow calls tell with every event until the client or the server is gone, or the client is too slow. last is the id
-// that heartbeats bear.
+// follow calls tell with every event until the client or the server is gone, the client is too slow, or what it came with is no good
+// any more. last is the id that heartbeats bear.
 func follow(ctx context.Context, s *stream, sub *volume.Subscription, last func() int64, tell func(volume.Event) error) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
+	caller := access.CallerOf(ctx)
 	for {
 		var err error
 		select {
 		case e, ok := <-sub.C:
-			if !ok {
+			if !ok || caller.Gone() {
 				return
 			}
 			err = tell(e)
 		case <-tick.C:
+			if caller.Gone() {
+				return
+			}
 			err = s.beat(last())
 		case <-rest.Stopping(ctx):
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"elstore/api/access"
@@ -104,7 +105,9 @@ func (a *API) unexport(ctx context.Context, req struct {
 		answer[key] = value
 	}
 	answer["volume_id"], answer["client_uid"] = req.Volume, req.Client
-	if a.hides(ctx, req.Volume) { // there is nothing to end
+	// Who can't see it has nothing to end there, unless it became private since.
+	if a.hides(ctx, req.Volume) && !slices.ContainsFunc(a.cfg.Exports.List(ctx, export.Query{Client: &req.Client, Volume: &req.Volume}),
+		func(i export.Info) bool { return access.CallerOf(ctx).Uses(i.Pool) }) {
 		return work{answer: answer}, nil
 	}
 	return work{kind: "unexport", owner: &req.Client, volumes: []volume.ID{req.Volume}, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {

@@ -86,11 +86,10 @@ var errHungUp = fault.Errorf(fault.BadRequest, "the client hung up before its da
 // client's connection. What is refused before is told at once, also to a client that prefers not to wait. ctx is of
 // the waiting.
 func (a *API) receive(ctx context.Context, w http.ResponseWriter, r *http.Request, in *incoming, todo work, made []volume.ID, async bool) (volume.Answer, error) {
-	touched := slices.Concat(todo.volumes, made)
-	rest.SetAbout(ctx, texts(touched...)...)
+	rest.SetAbout(ctx, texts(slices.Concat(todo.volumes, made)...)...)
 	pools := access.CallerOf(ctx).OnlyPools()
 	unblock := http.NewResponseController(w)
-	job, err := a.cfg.Jobs.Attend(ctx, todo.kind, touched, todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
+	job, err := a.cfg.Jobs.Attend(ctx, todo.kind, slices.Concat(a.used(ctx, todo.volumes), made), todo.owner, async, func(ctx context.Context, p volume.Progress) (any, error) {
 		defer in.end(false)
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)

@@ -70,6 +70,18 @@ func (a *API) usesAll(c *access.Caller, ids []volume.ID) bool {
 	})
 }
 
+// used returns, of the volumes that a call names, those that its job is said to be about. For a token for some pools that is what lies
+// in them: a job about another pool's volume would be hidden from it, and one about none would not.
+func (a *API) used(ctx context.Context, ids []volume.ID) []volume.ID {
+	c := access.CallerOf(ctx)
+	if !c.Limited() {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id volume.ID) bool {
+		return !a.cfg.Volumes.Knows(ctx, id, c.Who())
+	})
+}
+
 // texts writes ids for the audit log.
 func texts(ids ...volume.ID) []string {
 	out := make([]string, 0, len(ids))

@@ -41,7 +41,8 @@ func newTokenCreate(c *cli) *cobra.Command {
 NAME is for people, and stands in the audit log.`,
 		Example: `  elstore token create admin --role operator --state ./mnt/.elstore
   elstore token create ci --role user --expires 90d --rate 50
-  elstore token create monitoring --role reader --path /pools --path /exports --quiet`,
+  elstore token create monitoring --role reader --path /pools --path /exports --quiet
+  elstore token create prometheus --role orchestrator --path /metrics --quiet`,
 		Args: args(1, 1, "NAME"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			n.Name = given[0]
