@@ -42,6 +42,7 @@ type Store struct {
 	health health
 	stop   context.CancelFunc
 	work   sync.WaitGroup
+	calls  sync.WaitGroup // of during, waited for or not
 }
 
 // maxRequests bounds the requests to the cluster that run at once: each blocks a thread.
@@ -71,11 +72,24 @@ func NewStore(cfg Config, d Driver) *Store {
 	return s
 }
 
-// Close ends the connections to the cluster. Devices must have been closed.
+// Close ends the connections to the cluster. Devices must have been closed. What nobody waits for any more, of them too, may use
+// the connections still: they are left to it until the cluster answers.
 func (s *Store) Close() error {
 	s.stop()
 	s.work.Wait()
-	return s.bounded("part with the cluster", s.d.Close)
+	done := make(chan error, 1)
+	go func() {
+		s.calls.Wait()
+		done <- s.d.Close()
+	}()
+	timer := time.NewTimer(s.cfg.Limit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return classify("part with the cluster", err)
+	case <-timer.C:
+		return classify("part with the cluster", syscall.ETIMEDOUT)
+	}
 }
 
 // New names an image for a volume that is not there yet, and returns its data.rbd too.
@@ -127,7 +141,7 @@ func (s *Store) bounded(op string, call func() error) error {
 // during is bounded with a limit of its own, 0 is none, that also ends with ctx. What changes something must not.
 func (s *Store) during(ctx context.Context, op string, limit time.Duration, call func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- call() }()
+	s.calls.Go(func() { done <- call() })
 	var late <-chan time.Time
 	if limit > 0 {
 		timer := time.NewTimer(limit)
@@ -154,7 +168,8 @@ func (s *Store) image(name string, readonly bool, do func(h Handle) error) error
 	s.mu.Lock()
 	dev := s.open[name]
 	s.mu.Unlock()
-	if dev != nil {
+	if dev != nil && dev.begin() {
+		defer dev.end()
 		return do(dev.h)
 	}
 	var h Handle
