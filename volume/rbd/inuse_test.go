@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"elstore/test/rbdmodel"
 	"elstore/volume"
@@ -12,13 +13,13 @@ import (
 	"elstore/volume/rbd"
 )
 
-// watched is a Driver whose handles for data tell of what librbd does not survive: to be closed under a request.
+// watched is a Driver whose handles tell of what librbd does not survive: to be closed under a request.
 type watched struct {
 	rbd.Driver
 	t *testing.T
 
 	mu      sync.Mutex
-	running int // requests on handles for data
+	running int // requests on handles
 	broken  int // locks
 	closed  bool
 	at      map[string]chan struct{} // by what is to be done next: closed to let it go on
@@ -69,6 +70,19 @@ func (w *watched) OpenData(name string, readonly bool) (rbd.Handle, error) {
 	return &watchedHandle{h, w}, nil
 }
 
+func (w *watched) Open(name, snap string, readonly bool) (rbd.Handle, error) {
+	h, err := w.Driver.Open(name, snap, readonly)
+	if err != nil {
+		return nil, err
+	}
+	return &watchedHandle{h, w}, nil
+}
+
+func (w *watched) Remove(name string) error {
+	w.wait("remove")
+	return w.Driver.Remove(name)
+}
+
 func (w *watched) Close() error {
 	w.idle("the connection is closed")
 	w.mu.Lock()
@@ -87,6 +101,13 @@ func (h *watchedHandle) Extents(off, length int64, fn func(off, length int64) bo
 	defer h.w.add(-1)
 	h.w.wait("extents")
 	return h.Handle.Extents(off, length, fn)
+}
+
+func (h *watchedHandle) Resize(size int64) error {
+	h.w.add(1)
+	defer h.w.add(-1)
+	h.w.wait("resize")
+	return h.Handle.Resize(size)
 }
 
 func (h *watchedHandle) WriteAt(p []byte, off int64) error {
@@ -214,6 +235,69 @@ func TestOpenAgainAfterGivingUp(t *testing.T) {
 		d := open(t, s, name)
 		if _, err := d.WriteAt(make([]byte, 512), 0); err != nil {
 			t.Error(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What goes through all objects of an image takes its time, and is over when the call returns: whoever was told that it failed would write
+// to what it cuts off.
+func TestWhatTakesLong(t *testing.T) {
+	for op, do := range map[string]func(s *rbd.Store, name string) error{
+		"resize": func(s *rbd.Store, name string) error { return s.Resize(name, 4096) },
+		"remove": (*rbd.Store).Remove,
+	} {
+		t.Run(op, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, w, s, name := image(t)
+				let := w.hold(op)
+				done := make(chan error, 1)
+				go func() { done <- do(s, name) }()
+				time.Sleep(10 * time.Minute)
+				select {
+				case err := <-done:
+					t.Fatalf("it ended while the cluster was at it: %v", err)
+				default:
+				}
+				let()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// While the cluster doesn't answer nobody waits longer than the limit for another size, and what nobody waited for does not come after
+// what somebody did wait for.
+func TestResizeThatNobodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, w, s, name := image(t)
+		d := open(t, s, name)
+		let := w.hold("resize")
+		for _, size := range []int64{2 << 20, 1 << 20} { // as it is grown, and that is undone
+			if err := s.Resize(name, size); !fault.Is(err, fault.PoolUnavailable) {
+				t.Errorf("resize while the cluster hangs: %v", err)
+			}
+		}
+		grown := make(chan error, 1)
+		go func() { grown <- s.Resize(name, 3<<20) }()
+		synctest.Wait()
+		let()
+		if err := <-grown; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if size, err := s.Size(name); err != nil || size != 3<<20 {
+			t.Errorf("the image has %d bytes, %v", size, err)
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)

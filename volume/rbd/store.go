@@ -27,16 +27,18 @@ type Config struct {
 }
 
 // Store keeps images in one RADOS pool. Its methods may be called at the same time. Where they name an image, it is by the name that
-// New and Parse return. Each comes back within Config.Limit, but for those that copy or flatten, which end with their context.
+// New and Parse return. Each comes back within Config.Limit, but for those that copy or flatten, which end with their context, and those that remove data,
+// which take as long as the cluster answers.
 type Store struct {
 	cfg Config
 	d   Driver
 	run chan struct{} // a place for each request that waits for the cluster, of all Devices together
 
 	mu     sync.Mutex
-	open   map[string]*Device  // by image; those that may write
-	copied map[string][]string // by image: the snapshots of it that are in use
-	doomed map[string]bool     // images that are to be removed when they are copied no more
+	open   map[string]*Device       // by image; those that may write
+	copied map[string][]string      // by image: the snapshots of it that are in use
+	doomed map[string]bool          // images that are to be removed when they are copied no more
+	sizing map[string]chan struct{} // by image: full while it gets another size
 
 	usage  usage
 	health health
@@ -61,7 +63,7 @@ func NewStore(cfg Config, d Driver) *Store {
 	}
 	s := &Store{
 		cfg: cfg, d: d, run: make(chan struct{}, maxRequests),
-		open: map[string]*Device{}, copied: map[string][]string{}, doomed: map[string]bool{},
+		open: map[string]*Device{}, copied: map[string][]string{}, doomed: map[string]bool{}, sizing: map[string]chan struct{}{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -160,6 +162,31 @@ func (s *Store) during(ctx context.Context, op string, limit time.Duration, call
 		s.health.poke()
 	}
 	return classify(op, err)
+}
+
+// patient is bounded for what goes through all objects of an image: that may rightly take long, and is waited for as long as the cluster
+// answers. It is for calls on the connection whose requests have an end of their own.
+func (s *Store) patient(op string, call func() error) error {
+	done := make(chan error, 1)
+	s.calls.Go(func() { done <- call() })
+	tick := time.NewTicker(s.cfg.Limit)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case err = <-done:
+		case <-tick.C:
+			if s.Health() == nil {
+				s.health.poke()
+				continue
+			}
+			err = syscall.ETIMEDOUT
+		}
+		if errno(err) == syscall.ETIMEDOUT {
+			s.health.poke()
+		}
+		return classify(op, err)
+	}
 }
 
 // image calls do with the image open, the open Device's handle if there is one. One that lies in the trash is opened there for
