@@ -74,7 +74,7 @@ func (s *Store) Remove(name string) error {
 	if s.doom(name) {
 		return nil
 	}
-	return s.bounded("remove the image", func() error {
+	return s.patient("remove the image", func() error {
 		if s.isOpen(name) {
 			return syscall.EBUSY
 		}
@@ -106,6 +106,9 @@ func (s *Store) removeNow(name string) error {
 		return err
 	}
 	s.usage.forget(name)
+	s.mu.Lock()
+	delete(s.sizing, name)
+	s.mu.Unlock()
 	s.revoke(users)
 	s.collect(parent)
 	return nil
