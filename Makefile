@@ -73,7 +73,7 @@ check: need-go ## formatting, vet, modules, imports and every linter
 	@$(MAKE) lint
 
 lint: need-go
-	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 
 format: need-go ## format the code, and let go fix bring it up to date
 	go fix ./...
@@ -82,6 +82,7 @@ format: need-go ## format the code, and let go fix bring it up to date
 bench: need-go ## measure, and print a table: what, ours, the peer, the ratio
 	@.ci/setup bench
 	@$(MAKE) build
+	CGO_ENABLED=1 go build -tags $(CEPH_TAGS) -trimpath -o bin/elstore-ceph ./cmd/elstore
 	go run ./test/bench
 
 fuzz: need-go ## fuzz every parser, each for FUZZTIME (20s)

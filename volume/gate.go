@@ -3,6 +3,9 @@ package volume
 import (
 	"context"
 	"sync"
+	"time"
+
+	"elstore/volume/fault"
 )
 
 // gate is a Device whose requests can be held back for a moment, without an error to anybody.
@@ -21,14 +24,45 @@ var (
 
 func newGate(dev Device) *gate { return &gate{dev: dev} }
 
+// holdLimit is how long the requests that run are waited for: on a cluster that doesn't answer they last until it does.
+const holdLimit = 30 * time.Second
+
+var errNotHeld = fault.Errorf(fault.PoolUnavailable, "the volume is in use, and what runs on it did not end within %s", holdLimit)
+
 // hold waits for the requests that run, holds back those that come, and flushes. release lets them go on.
 func (g *gate) hold(ctx context.Context) (release func(), err error) {
-	g.mu.Lock()
+	ctx, cancel := context.WithTimeoutCause(ctx, holdLimit, errNotHeld)
+	defer cancel()
+	if err := g.lock(ctx); err != nil {
+		return nil, err
+	}
 	if err := g.dev.Flush(ctx); err != nil {
 		g.mu.Unlock()
 		return nil, err
 	}
 	return g.mu.Unlock, nil
+}
+
+// lock takes mu, or gives up when ctx ends: then it is given back as soon as it is had.
+func (g *gate) lock(ctx context.Context) error {
+	if g.mu.TryLock() {
+		return nil
+	}
+	had := make(chan struct{})
+	go func() {
+		g.mu.Lock()
+		close(had)
+	}()
+	select {
+	case <-had:
+		return nil
+	case <-ctx.Done():
+	}
+	go func() {
+		<-had
+		g.mu.Unlock()
+	}()
+	return context.Cause(ctx)
 }
 
 func (g *gate) ReadAt(p []byte, off int64) (int, error) {

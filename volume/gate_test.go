@@ -2,7 +2,11 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
+
+	"elstore/volume/fault"
 )
 
 // prompt is a Device that is asked for nothing but what needs no waiting.
@@ -33,4 +37,59 @@ func TestGateAndWhatNeedsNoWaiting(t *testing.T) {
 	if slow.ReadNow(p, 0) || slow.WritesNow(4096) {
 		t.Error("a Device that may wait is said not to")
 	}
+}
+
+// stuck is a Device whose writes end when they are told to, and whose flushes end with their context.
+type stuck struct {
+	prompt
+	end chan struct{}
+}
+
+func (d stuck) WriteAt(p []byte, _ int64) (int, error) {
+	<-d.end
+	return len(p), nil
+}
+
+func (d stuck) Flush(ctx context.Context) error {
+	select {
+	case <-d.end:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// What does not end keeps nobody waiting for ever who wants to hold requests back, and what comes later goes on.
+func TestHoldGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(stuck{end: make(chan struct{})})
+		if _, err := g.hold(t.Context()); !fault.Is(err, fault.PoolUnavailable) {
+			t.Errorf("where a flush does not end: %v", err)
+		}
+		if !g.ReadNow(make([]byte, 1), 0) {
+			t.Error("requests are held back")
+		}
+	})
+}
+
+func TestHoldGivesUpOnRequests(t *testing.T) {
+	d := stuck{end: make(chan struct{})}
+	g := newGate(d)
+	g.mu.RLock() // as a write does that does not end
+	over, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	cancel(gone)
+	if _, err := g.hold(over); !errors.Is(err, gone) {
+		t.Errorf("where the caller is gone: %v", err)
+	}
+	close(d.end)
+	g.mu.RUnlock()
+	if _, err := g.WriteAt(make([]byte, 512), 0); err != nil {
+		t.Error(err)
+	}
+	release, err := g.hold(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
 }

@@ -104,18 +104,17 @@ func (n node) each(yield func(string, node) bool) {
 	if n.Node == nil {
 		return
 	}
-	switch n.Kind {
-	case yaml.MappingNode:
+	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if !yield(n.Content[i].Value, node{n.Content[i+1]}) {
 				return
 			}
 		}
-	case yaml.SequenceNode:
-		for _, element := range n.Content {
-			if !yield("", node{element}) {
-				return
-			}
+		return
+	}
+	for _, element := range n.Content { // none of a scalar
+		if !yield("", node{element}) {
+			return
 		}
 	}
 }

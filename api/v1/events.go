@@ -29,6 +29,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	caller := access.CallerOf(r.Context())
 	since, lost := lastEvent(r)
 	sub := a.cfg.Events.Subscribe(since)
 	defer sub.Close()
@@ -43,10 +44,9 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-	//nolint:contextcheck // the request's is the right one
 	follow(r.Context(), s, sub, func() int64 { return last }, func(e volume.Event) error {
 		last = e.Sequence
-		if !req.wants(&e) || !a.sees(r.Context(), &e) {
+		if !req.wants(&e) || !a.sees(caller, &e) {
 			return nil
 		}
 		return s.send(e.Sequence, e.Type, e)

@@ -106,7 +106,7 @@ func (a *API) unexport(ctx context.Context, req struct {
 	}
 	answer["volume_id"], answer["client_uid"] = req.Volume, req.Client
 	// Who can't see it has nothing to end there, unless it became private since.
-	if a.mayNotSee(ctx, req.Volume) != nil && !slices.ContainsFunc(a.cfg.Exports.List(ctx, export.Query{Client: &req.Client, Volume: &req.Volume}),
+	if a.hides(ctx, req.Volume) && !slices.ContainsFunc(a.cfg.Exports.List(ctx, export.Query{Client: &req.Client, Volume: &req.Volume}),
 		func(i export.Info) bool { return access.CallerOf(ctx).Uses(i.Pool) }) {
 		return work{answer: answer}, nil
 	}

@@ -20,7 +20,7 @@ func (a *API) jobs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	list := slices.DeleteFunc(a.cfg.Jobs.List(), func(j volume.Job) bool {
-		return !a.usesAll(r.Context(), j.Volumes) || len(req.State) > 0 && !slices.Contains(req.State, string(j.State)) ||
+		return !a.usesAll(access.CallerOf(r.Context()), j.Volumes) || len(req.State) > 0 && !slices.Contains(req.State, string(j.State)) ||
 			len(req.Kind) > 0 && !slices.Contains(req.Kind, j.Kind) ||
 			req.Volume != nil && !slices.Contains(j.Volumes, *req.Volume) ||
 			req.Who != nil && (j.Owner == nil || *j.Owner != *req.Who)
@@ -43,7 +43,7 @@ func (a *API) job(w http.ResponseWriter, r *http.Request) error {
 func (a *API) visibleJob(r *http.Request) (volume.Job, error) {
 	rest.SetAbout(r.Context(), r.PathValue("id"))
 	job, err := a.cfg.Jobs.Get(r.PathValue("id"))
-	if err == nil && (!access.CallerOf(r.Context()).Is(job.Owner) || !a.usesAll(r.Context(), job.Volumes)) {
+	if err == nil && (!access.CallerOf(r.Context()).Is(job.Owner) || !a.usesAll(access.CallerOf(r.Context()), job.Volumes)) {
 		return volume.Job{}, volume.NoJob(r.PathValue("id"))
 	}
 	return job, err

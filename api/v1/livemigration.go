@@ -202,7 +202,7 @@ func (a *API) migrations(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := []migration{}
 	for _, i := range a.cfg.Migrations.List(req.Client) {
-		if !a.usesAll(r.Context(), i.Volumes()) {
+		if !a.usesAll(access.CallerOf(r.Context()), i.Volumes()) {
 			continue
 		}
 		list = append(list, migrationOf(&i))
@@ -219,7 +219,7 @@ func (a *API) migration(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !a.usesAll(r.Context(), info.Volumes()) {
+	if !a.usesAll(access.CallerOf(r.Context()), info.Volumes()) {
 		return fault.Errorf(fault.MigrationNotFound, "there is no live migration %s", id)
 	}
 	return rest.Reply(w, http.StatusOK, migrationOf(&info))

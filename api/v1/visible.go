@@ -18,19 +18,18 @@ func everybodys(ctx context.Context) error {
 	return fault.Errorf(fault.NotAllowed, "this shows what is everybody's; allowed is orchestrator or operator")
 }
 
-// sees reports whether a caller that is one client may be told of an event: of volumes that it may see, and of its own
-// jobs, exports and migrations. A nil who may be told of all.
-func (a *API) sees(ctx context.Context, e *volume.Event) bool {
-	c := access.CallerOf(ctx)
+// sees reports whether a caller may be told of an event: one that is one client of volumes that it may see, and of its own
+// jobs, exports and migrations.
+func (a *API) sees(c *access.Caller, e *volume.Event) bool {
 	who := c.Who()
 	switch {
 	case e.Pool != "" && !c.Uses(e.Pool):
 		return false
-	case e.Migration != nil && !a.usesAll(ctx, e.Migration.Volumes):
+	case e.Volume != nil && !a.usesAll(c, []volume.ID{*e.Volume}), e.Migration != nil && !a.usesAll(c, e.Migration.Volumes):
 		return false
 	case who == nil && e.Job != nil && c.Limited():
 		job, ok := e.Job.(volume.Job)
-		return ok && a.usesAll(ctx, job.Volumes)
+		return ok && a.usesAll(c, job.Volumes)
 	case who == nil:
 		return true
 	case e.Migration != nil:
@@ -60,9 +59,11 @@ func (a *API) mayNotSee(ctx context.Context, ids ...volume.ID) error {
 	return nil
 }
 
+// hides reports whether the caller may not see a volume.
+func (a *API) hides(ctx context.Context, id volume.ID) bool { return a.mayNotSee(ctx, id) != nil }
+
 // usesAll reports whether none of the volumes lies in a pool that the caller doesn't use.
-func (a *API) usesAll(ctx context.Context, ids []volume.ID) bool {
-	c := access.CallerOf(ctx)
+func (a *API) usesAll(c *access.Caller, ids []volume.ID) bool {
 	return !c.Limited() || !slices.ContainsFunc(ids, func(id volume.ID) bool {
 		pool, there := a.cfg.Volumes.PoolOf(id)
 		return there && !c.Uses(pool)

@@ -42,7 +42,8 @@ func newDoctorCommand(c *cli) *cobra.Command {
 
 It finds what crashes left behind (stale locks, half-made volumes), volumes that can't be used,
 sizes that disagree, limits that are exceeded, files that nobody needs, and exports whose records
-and markers disagree, and says what to do.
+and markers disagree, and says what to do. Of a pool on Ceph it finds volumes whose image is gone, and
+images whose volume is.
 What it calls a warning, the next start of the server puts in order. With --images it lets
 qemu-img check every qcow2 image that is not in use.
 
@@ -111,6 +112,9 @@ func diagnose(ctx context.Context, root, state string, images bool) ([]diagnosis
 		d.checkExports(p.Path, server)
 		if over := p.Settings.Limits.Over(d.Volumes, d.Bytes); over != "" && p.Problem == nil {
 			d.add(file.Note, pool.SettingsFile, over, "no volumes are made here until some are gone")
+		}
+		if p.Settings.Ceph != nil && p.Problem == nil {
+			d.checkCluster(ctx, p.Settings.Ceph, p.Path)
 		}
 		if images {
 			d.checkImages(ctx, tool, p.Path, r.QCOW2)

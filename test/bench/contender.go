@@ -101,8 +101,9 @@ func startPortal(ctx context.Context, root string) (*contender, error) {
 	return c, nil
 }
 
-// startTgt starts a tgtd of our own: with its own socket for tgtadm, and without the system's services.
-func startTgt(ctx context.Context, dir, image string) (_ *contender, err error) {
+// startTgt starts a tgtd of our own: with its own socket for tgtadm, and without the system's services. store says how the image is
+// to be reached.
+func startTgt(ctx context.Context, dir, image, store string) (_ *contender, err error) {
 	const name = "iqn.2004-10.cloud.elemento:bench"
 	const control = "1" // no port, but the end of the socket's name
 	address, err := freeAddress()
@@ -126,7 +127,7 @@ func startTgt(ctx context.Context, dir, image string) (_ *contender, err error) 
 	}
 	for _, args := range []string{
 		"--op new --mode target --tid 1 --targetname " + name,
-		"--op new --mode logicalunit --tid 1 --lun 1 --bstype rdwr --backing-store " + image,
+		"--op new --mode logicalunit --tid 1 --lun 1 " + store + " --backing-store " + image,
 		"--op bind --mode target --tid 1 --initiator-address ALL",
 	} {
 		adm := exec.CommandContext(ctx, "tgtadm", append([]string{"--control-port", control, "--lld", "iscsi"}, strings.Fields(args)...)...)

@@ -84,7 +84,7 @@ func rawSpeed(ctx context.Context, place, dir string) (rows []row, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
 	got, err := compete(ctx, []func() (*contender, error){
 		func() (*contender, error) { return startOurs(ctx, root) },
-		func() (*contender, error) { return startTgt(ctx, dir, image) },
+		func() (*contender, error) { return startTgt(ctx, dir, image, "--bstype rdwr") },
 		func() (*contender, error) { return startNBDKit(ctx, image) },
 		func() (*contender, error) { return startStorageDaemon(ctx, dir, "raw", image) },
 	})

@@ -1,7 +1,7 @@
 // Command bench measures elstore and, where there is one, a peer beside it in the same run, and prints a table:
 // what, ours, the peer, the ratio. `make bench` runs it with the binary that it has just built.
 //
-//	go run ./test/bench [-bin bin/elstore] [-only scale,libvirt,iscsi,seed,image,access] [-volumes 100000]
+//	go run ./test/bench [-bin bin/elstore] [-only scale,libvirt,iscsi,seed,image,access,ceph] [-ceph-bin bin/elstore-ceph] [-volumes 100000]
 package main
 
 import (
@@ -31,11 +31,12 @@ type bench struct {
 // environment is what the measurements share.
 type environment struct {
 	bin     string // the server's binary
+	cephBin string // one that was built with Ceph
 	dir     string // an empty directory of the run's own
 	volumes int
 }
 
-var benches = []bench{{"scale", scale}, {"libvirt", libvirt}, {"iscsi", portals}, {"seed", seeds}, {"image", images}, {"access", accessCost}}
+var benches = []bench{{"scale", scale}, {"libvirt", libvirt}, {"iscsi", portals}, {"seed", seeds}, {"image", images}, {"access", accessCost}, {"ceph", onCeph}}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == portalCommand {
@@ -46,21 +47,25 @@ func main() {
 		return
 	}
 	bin := flag.String("bin", "bin/elstore", "the server's binary")
+	cephBin := flag.String("ceph-bin", "bin/elstore-ceph", "a server's binary that was built with Ceph")
 	only := flag.String("only", "", "names of measurements, separated by commas; all if empty")
 	volumes := flag.Int("volumes", 100_000, "volumes of the scale measurement")
 	dir := flag.String("dir", "", "directory to work in; a temporary one if empty")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *bin, *only, *dir, *volumes); err != nil {
+	if err := run(ctx, *bin, *cephBin, *only, *dir, *volumes); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, bin, only, dir string, volumes int) error {
+func run(ctx context.Context, bin, cephBin, only, dir string, volumes int) error {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
+		return err
+	}
+	if cephBin, err = filepath.Abs(cephBin); err != nil {
 		return err
 	}
 	var rows []row
@@ -73,7 +78,7 @@ func run(ctx context.Context, bin, only, dir string, volumes int) error {
 		if err != nil {
 			return err
 		}
-		got, err := b.run(ctx, environment{bin: bin, dir: work, volumes: volumes})
+		got, err := b.run(ctx, environment{bin: bin, cephBin: cephBin, dir: work, volumes: volumes})
 		rows = append(rows, got...)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", b.name, err))

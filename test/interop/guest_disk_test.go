@@ -154,7 +154,9 @@ func trimQCOW2(t *testing.T, g *guest.Guest) {
 		t.Fatalf("%d bytes are allocated, and %d were written", full, 16*mib)
 	}
 	g.Run(t, "blkdiscard -o 0 -l 8388608 /dev/"+disk)
-	if left := allocated(t, image); left > full-8*mib {
+	// A hole can cost the file system that the image lies on a block for its map, and the image a cluster of metadata.
+	const maps = 128 << 10
+	if left := allocated(t, image); left > full-8*mib+maps {
 		t.Errorf("%d bytes of the image are allocated, %d were before 8 MiB were trimmed", left, full)
 	}
 	quiet(t, g)

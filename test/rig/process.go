@@ -31,6 +31,7 @@ type readiness struct {
 	NBD    []string `json:"nbd"`
 	Samba  string   `json:"samba"`
 	Target string   `json:"target"`
+	Debug  string   `json:"debug"`
 }
 
 // launch starts the binary, which is ended with the test.

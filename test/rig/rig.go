@@ -69,6 +69,7 @@ type Server struct {
 	Portal string   // of iSCSI, host:port
 	NBD    []string // host:port of NBD with TLS, where there are such
 	Samba  string   // host:port, or "" where there are no exports over SMB
+	Debug  string   // host:port of the profiles, or "" where there are none
 }
 
 // Start starts a server on root, on ports of its own unless args say which, and waits until it is ready. It is ended with the test.
@@ -97,6 +98,7 @@ func (s *Server) Ready() error {
 		return err
 	}
 	s.URL, s.Portal, s.NBD, s.Samba = "http://"+ready.API[0], ready.ISCSI[0], ready.NBD, ready.Samba
+	s.Debug = ready.Debug
 	return nil
 }
 

@@ -185,14 +185,15 @@ func (b *Backend) Stat(id volume.ID, m volume.Meta) (volume.Stat, error) {
 	name := volumeName(id) + "/" + dataName(m.Format)
 	st, err := b.pool.stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		st, err = b.pool.stat(binName + "/" + name)
+		name = binName + "/" + name
+		st, err = b.pool.stat(name)
 	}
 	if err != nil {
 		return volume.Stat{}, fault.FromOS("stat the image", err)
 	}
 	stat := volume.Stat{OnDisk: st.Blocks * block, Modified: time.Unix(st.Mtim.Unix()).UTC()}
 	if m.Format == volume.RBD {
-		b.statImage(id, &stat)
+		b.statImage(name, &stat)
 	}
 	return stat, nil
 }

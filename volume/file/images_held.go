@@ -82,6 +82,7 @@ func (h *held) snapshotImage(ctx context.Context, m volume.Meta) (volume.Image, 
 type imageDisk struct {
 	volume.Device
 	volume.ExtentReader
+	volume.VectorWriter
 	release func()
 }
 
@@ -103,5 +104,6 @@ func (h *held) openImage(ctx context.Context, readonly bool) (volume.Device, err
 		return nil, err
 	}
 	extents, _ := dev.(volume.ExtentReader)
-	return &imageDisk{dev, extents, h.share()}, nil
+	vector, _ := dev.(volume.VectorWriter)
+	return &imageDisk{dev, extents, vector, h.share()}, nil
 }

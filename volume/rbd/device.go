@@ -24,7 +24,7 @@ type Device struct {
 	run      chan struct{} // a place for each of this Device's requests that run at once
 
 	mu      sync.Mutex
-	running int           // requests
+	running int           // requests, and what the Store does with the handle
 	ended   chan struct{} // closed when Close began
 	idle    chan struct{} // closed when the last request ended after that
 	lost    atomic.Pointer[fault.Error]
@@ -33,6 +33,7 @@ type Device struct {
 var (
 	_ volume.Device       = (*Device)(nil)
 	_ volume.ExtentReader = (*Device)(nil)
+	_ volume.VectorWriter = (*Device)(nil)
 )
 
 // perDevice bounds the requests of one Device that run at once, so that one image leaves room for others.
@@ -57,7 +58,7 @@ func (s *Store) OpenDevice(ctx context.Context, name, snap string, readonly bool
 		return err
 	})
 	if err != nil && settled.Swap(true) { // both at once
-		return nil, errors.Join(err, d.abandon())
+		return nil, errors.Join(err, s.bounded("close the image", d.abandon)) //nolint:contextcheck // it ends whatever became of its user
 	}
 	if err != nil {
 		return nil, err
@@ -65,9 +66,12 @@ func (s *Store) OpenDevice(ctx context.Context, name, snap string, readonly bool
 	return d, nil
 }
 
-// abandon closes a Device that nobody got.
+// abandon closes a Device that nobody got. It is forgotten last: until then the lock is this server's, and whoever opened the image
+// would take it for a dead predecessor's.
 func (d *Device) abandon() error {
-	d.s.forget(d)
+	defer d.s.forget(d)
+	d.finish()
+	<-d.idle
 	return d.h.Close()
 }
 
@@ -90,7 +94,7 @@ func (d *Device) open(snap string) (err error) {
 		err = d.own()
 	}
 	if err != nil {
-		return errors.Join(err, d.h.Close())
+		return errors.Join(err, d.abandon())
 	}
 	return nil
 }
@@ -115,7 +119,6 @@ func (d *Device) own() error {
 		}
 		return nil
 	}
-	s.forget(d)
 	return err
 }
 
@@ -167,15 +170,9 @@ func (d *Device) do(op string, request func() error) error {
 	if lost := d.lost.Load(); lost != nil {
 		return lost
 	}
-	d.mu.Lock()
-	select {
-	case <-d.ended:
-		d.mu.Unlock()
+	if !d.begin() {
 		return os.ErrClosed
-	default:
 	}
-	d.running++
-	d.mu.Unlock()
 	defer d.end()
 	for _, place := range []chan struct{}{d.run, d.s.run} {
 		select {
@@ -199,6 +196,19 @@ func (d *Device) do(op string, request func() error) error {
 	return classify(op, err)
 }
 
+// begin keeps the handle open until end, or returns false where it is about to be closed.
+func (d *Device) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-d.ended:
+		return false
+	default:
+	}
+	d.running++
+	return true
+}
+
 func (d *Device) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -210,6 +220,22 @@ func (d *Device) end() {
 		}
 	default:
 	}
+}
+
+// finish lets nothing begin any more. It returns false where it was called before.
+func (d *Device) finish() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-d.ended:
+		return false
+	default:
+	}
+	close(d.ended)
+	if d.running == 0 {
+		close(d.idle)
+	}
+	return true
 }
 
 // check refuses what is not wholly in the image.
@@ -234,6 +260,23 @@ func (d *Device) WriteAt(p []byte, off int64) (int, error) {
 	return d.transfer("write", p, off, true, func(p []byte, off int64) error { return d.h.WriteAt(p, off) })
 }
 
+// joined are buffers that pieces are joined in.
+var joined = sync.Pool{New: func() any { return new([]byte) }}
+
+// WriteVectorAt writes the pieces as one: what reaches the cluster is one request for each object, not for each piece.
+func (d *Device) WriteVectorAt(pieces [][]byte, off int64) (int, error) {
+	if len(pieces) == 1 {
+		return d.WriteAt(pieces[0], off)
+	}
+	buf, _ := joined.Get().(*[]byte)
+	defer joined.Put(buf)
+	*buf = (*buf)[:0]
+	for _, p := range pieces {
+		*buf = append(*buf, p...)
+	}
+	return d.WriteAt(*buf, off)
+}
+
 func (d *Device) transfer(op string, p []byte, off int64, write bool, request func(p []byte, off int64) error) (int, error) {
 	err := d.check(off, int64(len(p)), write)
 	if err == nil {
@@ -250,17 +293,26 @@ func (d *Device) transfer(op string, p []byte, off int64, write bool, request fu
 	return len(p), nil
 }
 
-// Flush returns once what was written is on stable storage.
+// Flush returns once what was written is on stable storage, or ctx ends.
 func (d *Device) Flush(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return d.do("flush", func() error {
-		if d.readonly {
-			return nil
-		}
-		return d.h.Flush()
-	})
+	done := make(chan error, 1)
+	go func() {
+		done <- d.do("flush", func() error {
+			if d.readonly {
+				return nil
+			}
+			return d.h.Flush()
+		})
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Discard makes a range read as zeros.
@@ -350,18 +402,9 @@ func (d *Device) Grow(size int64) error {
 // Close closes the image, after the requests that run. Where the cluster doesn't answer it waits no longer than the limit, and what
 // is left to do is done when it answers.
 func (d *Device) Close() error {
-	d.mu.Lock()
-	select {
-	case <-d.ended:
-		d.mu.Unlock()
+	if !d.finish() {
 		return nil
-	default:
 	}
-	close(d.ended)
-	if d.running == 0 {
-		close(d.idle)
-	}
-	d.mu.Unlock()
 	return d.s.bounded("close the image", func() error {
 		<-d.idle
 		defer d.s.forget(d)

@@ -8,7 +8,7 @@
 // A data.rbd is on disk before the image that it names is made, and goes after that image is gone. An image is named by the
 // volume's id and a random word that is used once, so that to replace an image is to replace the file, which is one moment. What a crash
 // leaves is then named by some file in a place that volume/file recovers; it removes the image with the file. An image that no
-// file names has lost its directory: nobody but a person decides about it (see Store.Strays).
+// file names has lost its directory: nobody but a person decides about it (see Store.Inventory).
 //
 // # Deleted images and clones
 //

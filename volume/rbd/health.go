@@ -14,8 +14,13 @@ type health struct {
 	poked chan struct{}
 }
 
-// poke has the cluster asked at once.
+// poke has the cluster asked at once, unless it is known to be gone: then it is asked in its time.
 func (h *health) poke() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err != nil {
+		return
+	}
 	select {
 	case h.poked <- struct{}{}:
 	default:

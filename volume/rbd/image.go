@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"elstore/volume/fault"
@@ -42,11 +43,34 @@ func (s *Store) Size(name string) (size int64, err error) {
 	return size, err
 }
 
-// Resize gives an image another size, also one that is open.
+// Resize gives an image another size, also one that is open. One that nobody waits for any more, since the cluster did not answer, is not
+// begun, and others wait for one that was: else it would undo what came after it.
 func (s *Store) Resize(name string, size int64) error {
-	return s.bounded("resize the image", func() error {
+	wait := s.patient
+	if s.isOpen(name) { // on its connection calls wait for the cluster, however long
+		wait = s.bounded
+	}
+	turn := s.turn(name)
+	var left atomic.Bool
+	defer left.Store(true)
+	return wait("resize the image", func() error {
+		turn <- struct{}{}
+		defer func() { <-turn }()
+		if left.Load() {
+			return nil
+		}
 		return s.image(name, false, func(h Handle) error { return h.Resize(size) })
 	})
+}
+
+// turn returns what is full while an image gets another size.
+func (s *Store) turn(name string) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sizing[name] == nil {
+		s.sizing[name] = make(chan struct{}, 1)
+	}
+	return s.sizing[name]
 }
 
 // Flatten copies what an image has from its parent, so that it stands alone. It stops waiting when ctx ends; the cluster goes on.

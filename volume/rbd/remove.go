@@ -74,7 +74,7 @@ func (s *Store) Remove(name string) error {
 	if s.doom(name) {
 		return nil
 	}
-	return s.bounded("remove the image", func() error {
+	return s.patient("remove the image", func() error {
 		if s.isOpen(name) {
 			return syscall.EBUSY
 		}
@@ -106,6 +106,9 @@ func (s *Store) removeNow(name string) error {
 		return err
 	}
 	s.usage.forget(name)
+	s.mu.Lock()
+	delete(s.sizing, name)
+	s.mu.Unlock()
 	s.revoke(users)
 	s.collect(parent)
 	return nil
@@ -176,29 +179,27 @@ func (s *Store) Sweep() error {
 	})
 }
 
-// Strays returns the images that were made by a server like this and that none of known names: those whose directory is gone, or of
-// another server that uses the same RADOS pool. Those in the trash are among them, but not what is parked there.
-func (s *Store) Strays(known map[string]bool) (names []string, err error) {
+// Inventory returns the images of the RADOS pool that are a volume's or could be, whoever made them, and of each whether it lies in the
+// trash. What is parked there is not among them.
+func (s *Store) Inventory() (images map[string]bool, err error) {
+	images = map[string]bool{}
 	err = s.bounded("list the cluster's images", func() error {
-		all, err := s.d.Names()
+		names, err := s.d.Names()
 		if err != nil {
 			return err
 		}
 		trash, err := s.d.Trashed()
-		if err != nil {
-			return err
-		}
 		for _, t := range trash {
-			all = append(all, t.Name)
-		}
-		for _, name := range all {
-			if _, ours := VolumeOf(name); ours && !known[name] {
-				names = append(names, name)
+			if !strings.HasPrefix(t.Name, parkedPrefix) {
+				images[t.Name] = true
 			}
 		}
-		return nil
+		for _, name := range names {
+			images[name] = false
+		}
+		return err
 	})
-	return names, err
+	return images, err
 }
 
 // isOpen reports whether a Device of this Store may write to the image.

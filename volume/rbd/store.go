@@ -27,21 +27,24 @@ type Config struct {
 }
 
 // Store keeps images in one RADOS pool. Its methods may be called at the same time. Where they name an image, it is by the name that
-// New and Parse return. Each comes back within Config.Limit, but for those that copy or flatten, which end with their context.
+// New and Parse return. Each comes back within Config.Limit, but for those that copy or flatten, which end with their context, and those that remove data,
+// which take as long as the cluster answers.
 type Store struct {
 	cfg Config
 	d   Driver
 	run chan struct{} // a place for each request that waits for the cluster, of all Devices together
 
 	mu     sync.Mutex
-	open   map[string]*Device  // by image; those that may write
-	copied map[string][]string // by image: the snapshots of it that are in use
-	doomed map[string]bool     // images that are to be removed when they are copied no more
+	open   map[string]*Device       // by image; those that may write
+	copied map[string][]string      // by image: the snapshots of it that are in use
+	doomed map[string]bool          // images that are to be removed when they are copied no more
+	sizing map[string]chan struct{} // by image: full while it gets another size
 
 	usage  usage
 	health health
 	stop   context.CancelFunc
 	work   sync.WaitGroup
+	calls  sync.WaitGroup // of during, waited for or not
 }
 
 // maxRequests bounds the requests to the cluster that run at once: each blocks a thread.
@@ -60,7 +63,7 @@ func NewStore(cfg Config, d Driver) *Store {
 	}
 	s := &Store{
 		cfg: cfg, d: d, run: make(chan struct{}, maxRequests),
-		open: map[string]*Device{}, copied: map[string][]string{}, doomed: map[string]bool{},
+		open: map[string]*Device{}, copied: map[string][]string{}, doomed: map[string]bool{}, sizing: map[string]chan struct{}{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -71,11 +74,24 @@ func NewStore(cfg Config, d Driver) *Store {
 	return s
 }
 
-// Close ends the connections to the cluster. Devices must have been closed.
+// Close ends the connections to the cluster. Devices must have been closed. What nobody waits for any more, of them too, may use
+// the connections still: they are left to it until the cluster answers.
 func (s *Store) Close() error {
 	s.stop()
 	s.work.Wait()
-	return s.bounded("part with the cluster", s.d.Close)
+	done := make(chan error, 1)
+	go func() {
+		s.calls.Wait()
+		done <- s.d.Close()
+	}()
+	timer := time.NewTimer(s.cfg.Limit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return classify("part with the cluster", err)
+	case <-timer.C:
+		return classify("part with the cluster", syscall.ETIMEDOUT)
+	}
 }
 
 // New names an image for a volume that is not there yet, and returns its data.rbd too.
@@ -127,7 +143,7 @@ func (s *Store) bounded(op string, call func() error) error {
 // during is bounded with a limit of its own, 0 is none, that also ends with ctx. What changes something must not.
 func (s *Store) during(ctx context.Context, op string, limit time.Duration, call func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- call() }()
+	s.calls.Go(func() { done <- call() })
 	var late <-chan time.Time
 	if limit > 0 {
 		timer := time.NewTimer(limit)
@@ -148,13 +164,39 @@ func (s *Store) during(ctx context.Context, op string, limit time.Duration, call
 	return classify(op, err)
 }
 
+// patient is bounded for what goes through all objects of an image: that may rightly take long, and is waited for as long as the cluster
+// answers. It is for calls on the connection whose requests have an end of their own.
+func (s *Store) patient(op string, call func() error) error {
+	done := make(chan error, 1)
+	s.calls.Go(func() { done <- call() })
+	tick := time.NewTicker(s.cfg.Limit)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case err = <-done:
+		case <-tick.C:
+			if s.Health() == nil {
+				s.health.poke()
+				continue
+			}
+			err = syscall.ETIMEDOUT
+		}
+		if errno(err) == syscall.ETIMEDOUT {
+			s.health.poke()
+		}
+		return classify(op, err)
+	}
+}
+
 // image calls do with the image open, the open Device's handle if there is one. One that lies in the trash is opened there for
 // reading, and brought back for anything else: whoever works on it stands in its place.
 func (s *Store) image(name string, readonly bool, do func(h Handle) error) error {
 	s.mu.Lock()
 	dev := s.open[name]
 	s.mu.Unlock()
-	if dev != nil {
+	if dev != nil && dev.begin() {
+		defer dev.end()
 		return do(dev.h)
 	}
 	var h Handle

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"elstore/test/ceph"
+	"elstore/volume"
+	"elstore/volume/rbd"
+)
+
+// cephLoads are what is measured on a cluster: both ways of rbd bench are sequential, as those of qemu-img bench are.
+var cephLoads = []struct {
+	load
+	goal float64 // of rbd bench
+}{
+	{load{name: "4 KiB write, depth 32", count: 10000, depth: 32, bytes: 4 << 10, write: true}, 0.7},
+	{load{name: "4 KiB read, depth 32", count: 20000, depth: 32, bytes: 4 << 10}, 0.7},
+	{load{name: "4 MiB write, depth 4", count: 100, depth: 4, bytes: 4 << 20, write: true}, 0.7},
+	{load{name: "4 MiB read, depth 4", count: 200, depth: 4, bytes: 4 << 20}, 0.7},
+}
+
+// onCeph measures a pool on a cluster of this machine's own, with its data in memory. It needs a server that was built with Ceph.
+func onCeph(ctx context.Context, env environment) (rows []row, err error) {
+	dir, err := os.MkdirTemp("", "ceph-") // short, since unix sockets lie in it
+	if err != nil {
+		return nil, err
+	}
+	const size = 8 << 30
+	c := ceph.New(dir, size)
+	defer func() { err = errors.Join(err, c.Down(), os.RemoveAll(dir)) }()
+	if err := c.Up(ctx); err != nil {
+		return nil, err
+	}
+	root := filepath.Join(env.dir, "root")
+	for name, settings := range map[string]string{"cluster": c.Settings(), "many": c.Settings(), "files": "{}"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o700); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(root, name, "settings.json"), []byte(settings), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	fsid, err := c.Ceph(ctx, "fsid")
+	if err != nil {
+		return nil, err
+	}
+	const many = 10_000
+	ref := rbd.Ref{Cluster: strings.TrimSpace(string(fsid)), Pool: ceph.Pool}
+	onCluster, err := furnishMany(filepath.Join(root, "many"), volume.RBD, many, func(id volume.ID) []byte {
+		r := ref
+		r.Image = "elstore." + id.String() + ".bench"
+		return r.Encode()
+	})
+	if err == nil {
+		_, err = furnishMany(filepath.Join(root, "files"), volume.Raw, many, func(volume.ID) []byte { return make([]byte, 4096) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	env.bin = env.cephBin
+	s, err := startServer(ctx, env, root)
+	if err != nil {
+		return nil, err
+	}
+	defer s.stop()
+	for _, measure := range []func() ([]row, error){
+		func() ([]row, error) { return cephSpeed(ctx, env, s, c) },
+		func() ([]row, error) { return cephClone(ctx, s) },
+		func() ([]row, error) { return cephList(ctx, s, onCluster) },
+	} {
+		more, err := measure()
+		rows = append(rows, more...)
+		if err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
+}
+
+const benchOwner = "00000000000000000000000000000001"
+
+// onCeph makes a volume on the cluster.
+func (s *server) onCeph(ctx context.Context, name string, gb float64) (string, error) {
+	data, _, err := s.post(ctx, "/ceph/create", map[string]any{"creatorID": benchOwner, "name": name, "size": gb, "pool": "cluster"})
+	var made struct{ VID string }
+	if err == nil {
+		err = json.Unmarshal(data, &made)
+	}
+	return made.VID, err
+}
+
+// cephSpeed compares our export of an image with what librbd does by itself, and with tgt.
+func cephSpeed(ctx context.Context, env environment, s *server, c *ceph.Cluster) (rows []row, err error) {
+	id, err := s.onCeph(ctx, "speed", 4)
+	if err != nil {
+		return nil, err
+	}
+	data, _, err := s.post(ctx, "/export", map[string]any{"volume_id": id, "client_uid": benchOwner})
+	var export struct{ URI string }
+	if err == nil {
+		err = json.Unmarshal(data, &export)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ours := &contender{name: "elstore", url: export.URI, cmd: s.cmd}
+	for _, image := range []string{"plain", "tgt"} {
+		if _, err := c.RBD(ctx, "create", ceph.Pool+"/"+image, "--size", "4G"); err != nil {
+			return nil, err
+		}
+	}
+	peer, err := startTgt(ctx, env.dir, ceph.Pool+"/tgt", "--bstype rbd --bsopts conf="+c.Conf()+";id=admin")
+	if err != nil {
+		return nil, err
+	}
+	defer peer.stop()
+	for _, l := range cephLoads {
+		var us, them, plain speed
+		for range rounds {
+			if err := errors.Join(ours.bench(ctx, &l.load, &us), peer.bench(ctx, &l.load, &them), rbdBench(ctx, c, &l.load, &plain)); err != nil {
+				return rows, err
+			}
+		}
+		rows = append(rows, faster("Ceph, iSCSI, "+l.name+" (peer: rbd bench)", us, plain, l.goal), faster("Ceph, iSCSI, "+l.name+" (peer: tgt)", us, them, 1))
+	}
+	return rows, nil
+}
+
+var benched = regexp.MustCompile(`ops/sec: ([0-9.]+)`)
+
+// rbdBench runs a load with librbd's own tool, without a cache, as ours is.
+func rbdBench(ctx context.Context, c *ceph.Cluster, l *load, to *speed) error {
+	kind := "read"
+	if l.write {
+		kind = "write"
+	}
+	cmd := exec.CommandContext(ctx, "rbd", "-c", c.Conf(), "--rbd_cache=false", "bench", ceph.Pool+"/plain", "--io-type", kind, "--io-size", strconv.Itoa(l.bytes),
+		"--io-threads", strconv.Itoa(l.depth), "--io-total", strconv.Itoa(l.bytes*l.count), "--io-pattern", "seq")
+	out, err := cmd.CombinedOutput()
+	match := benched.FindSubmatch(out)
+	if err != nil || match == nil {
+		return fmt.Errorf("rbd bench: %w: %s", err, out)
+	}
+	rate, err := strconv.ParseFloat(string(match[1]), 64)
+	used := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	to.rates = append(to.rates, rate)
+	to.cpu = append(to.cpu, time.Duration(used.Utime.Nano()+used.Stime.Nano())/time.Duration(l.count))
+	return err
+}
+
+// cephClone measures clones of an image of 100 GiB.
+func cephClone(ctx context.Context, s *server) ([]row, error) {
+	id, err := s.onCeph(ctx, "large", 107.3741824)
+	if err != nil {
+		return nil, err
+	}
+	took, err := times(ctx, 20, func(ctx context.Context, n int) (time.Duration, error) {
+		_, took, err := s.post(ctx, "/clone", map[string]any{"volume_id": id, "creatorID": benchOwner, "name": "copy" + strconv.Itoa(n)})
+		return took, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []row{atMost("Ceph, clone of 100 GiB, median", quantile(took, 0.5), 300*time.Millisecond)}, nil
+}
+
+// cephList compares lists of volumes on a cluster with lists of files: nobody asks the cluster.
+func cephList(ctx context.Context, s *server, ids []string) ([]row, error) {
+	list := func(format string) (time.Duration, error) {
+		took, err := times(ctx, 10, func(ctx context.Context, _ int) (time.Duration, error) {
+			data, took, err := s.post(ctx, "/accessible", map[string]any{"client_uid": benchOwner, "format": format})
+			if err == nil && strings.Count(string(data), `"volumeID"`) < len(ids) {
+				err = fmt.Errorf("a list of %s volumes lacks some of %d", format, len(ids))
+			}
+			return took, err
+		})
+		return quantile(took, 0.5), err
+	}
+	raw, err := list("raw")
+	if err != nil {
+		return nil, err
+	}
+	ours, err := list("rbd")
+	if err != nil {
+		return nil, err
+	}
+	ratio := float64(ours) / float64(raw)
+	return []row{{
+		what: fmt.Sprintf("Ceph, list of %d volumes (peer: files)", len(ids)), ours: ours.String(), peer: raw.String(),
+		ratio: fmt.Sprintf("%.2f", ratio), goal: "<= 1.5", missed: ratio > 1.5,
+	}}, nil
+}
+
+// furnishMany makes n volumes in a pool by hand.
+func furnishMany(pool string, format volume.Format, n int, data func(id volume.ID) []byte) (ids []string, err error) {
+	for i := range n {
+		id := volume.NewID()
+		dir := filepath.Join(pool, "vid."+id.String()+".elimg")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return nil, err
+		}
+		meta := fmt.Sprintf(`{"creatorID":%q,"name":"many%d","format":%q,"size":4096}`, benchOwner, i, format)
+		for name, content := range map[string][]byte{"data." + format.Ext(): data(id), "meta.json": []byte(meta)} {
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+				return nil, err
+			}
+		}
+		ids = append(ids, id.String())
+	}
+	return ids, nil
+}
