@@ -99,14 +99,29 @@ func transmit(ctx context.Context, conn net.Conn, e *Export, zeroes bool) error 
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	s := &server{ctx: ctx, conn: conn, export: e, room: make(chan struct{}, atOnce)}
+	ctx, gone := context.WithCancel(ctx)
+	defer gone()
+	s := &server{ctx: ctx, gone: gone, conn: conn, export: e, room: make(chan struct{}, atOnce)}
 	defer s.running.Wait()
-	return s.receive()
+	err = s.receive()
+	if errors.Is(err, errBye) {
+		return nil // what it asked for before is done
+	}
+	// Its client makes again, on another connection, what it has no answer to. What waits here would undo what is written there since.
+	gone()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
+
+// errBye is the client's wish to end the connection.
+var errBye = errors.New("the client said goodbye")
 
 // server serves the requests of one connection.
 type server struct {
-	ctx     context.Context //nolint:containedctx // of the connection
+	ctx     context.Context    //nolint:containedctx // of the connection
+	gone    context.CancelFunc // ends ctx: requests that have not begun fail
 	conn    net.Conn
 	export  *Export
 	room    chan struct{}
@@ -145,9 +160,6 @@ func (s *server) receive() error {
 	for {
 		var header [requestSize]byte
 		if _, err := io.ReadFull(in, header[:]); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
 			return err
 		}
 		r, err := parseRequest(&header)
@@ -155,7 +167,7 @@ func (s *server) receive() error {
 		case err != nil:
 			return err
 		case r.command == cmdDisconnect:
-			return nil
+			return errBye
 		case r.command == cmdWrite && r.length > maxData:
 			return fmt.Errorf("a write of %d bytes is over %d", r.length, maxData)
 		}
@@ -193,6 +205,7 @@ func (s *server) answer(r *request) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	if _, err := s.conn.Write(out); err != nil {
+		s.gone()
 		_ = s.conn.Close() // the reader finds it broken
 	}
 }
@@ -212,6 +225,9 @@ func (s *server) paced(r *request) (out []byte, kind Kind, err error) {
 		if err := s.export.Pace(s.ctx, kind, bytes); err != nil {
 			return nil, kind, err
 		}
+	}
+	if s.ctx.Err() != nil {
+		return nil, Other, context.Cause(s.ctx)
 	}
 	return s.run(r)
 }

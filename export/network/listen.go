@@ -95,7 +95,12 @@ func (k *Kind) serve(conn net.Conn) {
 		defer client.Close() //nolint:errcheck // which does nothing where it was served
 		var a *attached
 		if a, err = k.of(client.State()); err == nil {
-			err = a.Serve(a.user, remote, func(ctx context.Context, e nbd.Export) error { return client.Serve(ctx, e) })
+			err = a.Serve(a.user, remote, func(ctx context.Context, e nbd.Export) error {
+				if _, err := k.of(client.State()); err != nil { // its key was replaced before it was in
+					return err
+				}
+				return client.Serve(ctx, e)
+			})
 		}
 	}
 	if err != nil {
