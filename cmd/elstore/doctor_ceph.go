@@ -22,7 +22,7 @@ func (d *diagnosis) checkCluster(ctx context.Context, c *pool.Ceph, dir string) 
 		d.add(file.Problem, pool.SettingsFile, "its Ceph cluster can't be looked at: "+err.Error(), "")
 		return
 	}
-	defer store.Close()              //nolint:errcheck,contextcheck // nothing was changed
+	defer store.Close()              //nolint:errcheck // nothing was changed
 	images, err := store.Inventory() //nolint:contextcheck // it has an end of its own
 	if err != nil {
 		d.add(file.Problem, pool.SettingsFile, err.Error(), "")
