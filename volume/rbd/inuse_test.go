@@ -258,7 +258,7 @@ func TestWhatTakesLong(t *testing.T) {
 				let := w.hold(op)
 				done := make(chan error, 1)
 				go func() { done <- do(s, name) }()
-				time.Sleep(10 * time.Minute)
+				<-time.After(10 * time.Minute)
 				select {
 				case err := <-done:
 					t.Fatalf("it ended while the cluster was at it: %v", err)
