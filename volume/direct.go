@@ -18,7 +18,7 @@ type DirectAccess struct {
 
 // DirectBackend is a Backend some of whose volumes can be opened by others themselves.
 type DirectBackend interface {
-	// Direct lets a client open a volume's image, and it alone, until the image is gone. The same call again has the same answer.
+	// Direct lets a client open a volume's image, and it alone, until the image is gone or this server opens it for writing. The same call again has the same answer.
 	// UnsupportedFormat is the code where the image is not of that kind.
 	Direct(ctx context.Context, id ID, client Client) (DirectAccess, error)
 }

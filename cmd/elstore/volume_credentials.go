@@ -15,7 +15,7 @@ func newVolumeCredentials(c *cli) *cobra.Command {
 		Short: "Let a client open a volume on Ceph itself",
 		Long: `Make a user of the Ceph cluster who may open the image of a volume in format rbd, and nothing else, and
 print what is needed for that, its key included. It is for a client, you unless --to says who, and goes
-with the image. Asked again it prints the same.
+with the image, or when the volume is exported. Asked again it prints the same.
 
 --for prints only what one thing needs: uri (QEMU, with the other two as files), qemu (the values of
 -object and -blockdev, which need no files), conf (a ceph.conf) or keyring.`,

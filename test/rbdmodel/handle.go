@@ -344,6 +344,20 @@ func (h *handle) Alive(owner string) (bool, error) {
 	return h.i.alive(owner), nil
 }
 
+// Shared implements rbd.Handle.
+func (h *handle) Shared(owner string) (bool, error) {
+	if err := h.enter(""); err != nil {
+		return true, err
+	}
+	defer h.leave()
+	for w := range h.i.watchers {
+		if w.k.name != owner {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 func (i *image) alive(owner string) bool {
 	for w := range i.watchers {
 		if w.k.name == owner {

@@ -3,7 +3,6 @@ package rbd
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,8 +17,8 @@ const userPrefix = "elstore."
 // usersKey is the note in an image that lists the users that may open it.
 const usersKey = "elstore.users"
 
-// Credentials makes a user of the cluster, or finds the one that it made before, that may do nothing but use this image, and go when
-// the image does. The pool's own user must be allowed to make users. What keeps two from writing at once is the image's exclusive
+// Credentials makes a user of the cluster, or finds the one that it made before, that may do nothing but use this image, and goes when
+// the image does, or is opened for writing by this server. The pool's own user must be allowed to make users. What keeps two from writing at once is the image's exclusive
 // lock.
 func (s *Store) Credentials(name string, id volume.ID, client volume.Client) (c volume.DirectAccess, err error) {
 	c = volume.DirectAccess{Cluster: s.d.FSID(), Pool: s.cfg.Pool, Image: name, User: userPrefix + id.String() + "." + volume.ID(client).String()}
@@ -105,14 +104,16 @@ func osdCaps(pool string, line []Identity) string {
 	return strings.Join(caps, ", ")
 }
 
-// revoke removes the users that were made for an image that is gone.
-func (s *Store) revoke(users string) {
+// revoke removes the users that were made for an image.
+func (s *Store) revoke(users string) error {
+	var errs []error
 	for user := range strings.FieldsSeq(users) {
 		if !strings.HasPrefix(user, userPrefix) {
 			continue
 		}
 		if err := s.d.Revoke(user); err != nil {
-			s.cfg.Log.Warn("user left behind on the cluster", slog.String("user", user), slog.Any("error", err))
+			errs = append(errs, fmt.Errorf("remove the user %s: %w", user, err))
 		}
 	}
+	return errors.Join(errs...)
 }

@@ -111,6 +111,9 @@ func (d *Device) own() error {
 	s.mu.Unlock()
 	err := d.acquire()
 	if err == nil {
+		err = d.withdraw()
+	}
+	if err == nil {
 		err = d.note()
 	}
 	if err == nil {
@@ -138,6 +141,39 @@ func (d *Device) acquire() error {
 		d.s.cfg.Log.Info("lock taken from this server's predecessor", slog.String("image", d.name), slog.String("owner", owner))
 	}
 	return d.h.Acquire()
+}
+
+// withdraw takes back what Credentials gave: a machine that had opened the image past this server, and slept while another one
+// wrote through it, would go on with what it remembers of it.
+func (d *Device) withdraw() error {
+	users, err := d.h.Note(usersKey)
+	if err != nil || users == "" {
+		return err
+	}
+	if err := d.alone(); err != nil {
+		return err
+	}
+	if err := d.s.revoke(users); err != nil {
+		return err
+	}
+	if err := d.alone(); err != nil { // who came meanwhile
+		return err
+	}
+	d.s.cfg.Log.Info("credentials for an image withdrawn", slog.String("image", d.name))
+	return d.h.SetNote(usersKey, "")
+}
+
+// alone fails where somebody else has the image open. The exclusive lock is this Device's.
+func (d *Device) alone() error {
+	owner, err := d.h.Owner()
+	if err != nil {
+		return err
+	}
+	if shared, err := d.h.Shared(owner); err != nil || shared {
+		return errors.Join(err, fault.Errorf(fault.VolumeInUse,
+			"the image %s is open somewhere with the credentials that were given out for it: close it there, and try again half a minute later if that machine died", d.name))
+	}
+	return nil
 }
 
 // note leaves word in the image that this server has its lock.

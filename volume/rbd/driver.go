@@ -93,6 +93,8 @@ type Handle interface {
 	// Alive reports whether the owner still has the image open, or did so half a minute ago. The lock of one that is not goes to
 	// whoever asks for it.
 	Alive(owner string) (bool, error)
+	// Shared reports whether anybody but the owner of the exclusive lock has the image open for writing.
+	Shared(owner string) (bool, error)
 	// Break takes the exclusive lock from its owner and blocklists it.
 	Break(owner string) error
 	// Note returns a note that SetNote left in the image, "" where there is none.

@@ -136,6 +136,14 @@ func (h *image) Alive(owner string) (bool, error) {
 	return slices.ContainsFunc(watchers, func(w rbd.ImageWatcher) bool { return w.Addr == owner }), nil
 }
 
+func (h *image) Shared(owner string) (bool, error) {
+	watchers, err := h.i.ListWatchers()
+	if err != nil {
+		return true, translate(err)
+	}
+	return slices.ContainsFunc(watchers, func(w rbd.ImageWatcher) bool { return w.Addr != owner }), nil
+}
+
 func (h *image) Break(owner string) error {
 	return translate(h.i.LockBreak(rbd.LockModeExclusive, owner))
 }

@@ -109,7 +109,9 @@ func (s *Store) removeNow(name string) error {
 	s.mu.Lock()
 	delete(s.sizing, name)
 	s.mu.Unlock()
-	s.revoke(users)
+	if err := s.revoke(users); err != nil {
+		s.cfg.Log.Warn("users left behind on the cluster", slog.String("image", name), slog.Any("error", err))
+	}
 	s.collect(parent)
 	return nil
 }

@@ -415,3 +415,42 @@ func TestFaultsAreClassified(t *testing.T) {
 		must(t, s.Close())
 	}
 }
+
+// TestCredentialsEndWhereTheServerWrites: nobody has an image open past the server while a machine writes to it through the server.
+func TestCredentialsEndWhereTheServerWrites(t *testing.T) {
+	c := rbdmodel.New()
+	s, _ := store(t, c, "a")
+	name := made(t, s)
+	client, err := volume.ParseClient(volume.NewID().String())
+	must(t, err)
+	give := func() {
+		t.Helper()
+		_, err := s.Credentials(name, volume.NewID(), client)
+		must(t, err)
+		if n := len(c.Users()); n != 1 {
+			t.Fatalf("there are %d users", n)
+		}
+	}
+	give()
+	hypervisor, err := c.Client(nil).Open(name, "", false) // it has not written yet, and so not the lock
+	must(t, err)
+	_, err = s.OpenDevice(t.Context(), name, "", false)
+	wantCode(t, err, fault.VolumeInUse, "with the credentials that were given out")
+	if n := len(c.Users()); n != 1 {
+		t.Errorf("a refused call left %d users", n)
+	}
+	must(t, hypervisor.Close())
+	must(t, device(t, s, name, true).Close())
+	if n := len(c.Users()); n != 1 {
+		t.Errorf("reading left %d users", n)
+	}
+	must(t, device(t, s, name, false).Close())
+	if users := c.Users(); len(users) > 0 {
+		t.Errorf("users are left: %v", users)
+	}
+	give()
+	must(t, device(t, s, name, false).Close())
+	if users := c.Users(); len(users) > 0 {
+		t.Errorf("users are left: %v", users)
+	}
+}
