@@ -46,6 +46,9 @@ func (c *conn) why() error {
 	return c.reason
 }
 
+// left reports whether the connection is about to end: it was killed, or the peer has hung up and the reader has not noticed yet.
+func (c *conn) left() bool { return c.why() != nil || pdu.HungUp(c.net) }
+
 // closing is closed by kill.
 func (c *conn) closing() <-chan struct{} {
 	c.mu.Lock()

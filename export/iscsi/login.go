@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	"elstore/export/iscsi/login"
@@ -106,9 +107,12 @@ func (c *conn) admit(r login.Result) (*session, pdu.LoginStatus, error) {
 		if old == nil {
 			return s, pdu.Success, nil
 		}
-		if old.isPort(&r.Peer) {
+		switch {
+		case old.isPort(&r.Peer):
 			old.kill(errReinstated)
-		} else {
+		case old.conn.left():
+			old.kill(io.EOF)
+		default:
 			if old.probe(c.server.cfg.PingTimeout, c.closing()) {
 				return nil, pdu.ServiceUnavailable, errInUse
 			}
@@ -139,6 +143,8 @@ func (t *Target) enter(s *session) (old *session, status pdu.LoginStatus, err er
 			return nil, pdu.AuthorizationFailure, errOtherOwner
 		case same:
 			return other, pdu.Success, nil
+		case other.peer().InitiatorName == s.peer().InitiatorName && other.conn.left():
+			old = other // what it prevented or reserved must not meet the initiator that comes back
 		case other.attachment != a || !a.cfg.exclusive():
 		case a.cfg.Multipath && other.peer().InitiatorName == s.peer().InitiatorName:
 		default:

@@ -401,3 +401,20 @@ func TestTaskManagement(t *testing.T) {
 		p.closed()
 	})
 }
+
+// TestAnInitiatorComesBack: what is left of the session that it hung up on has ended when it is let in again.
+func TestAnInitiatorComesBack(t *testing.T) {
+	s := newStage(t)
+	s.attach(AttachmentConfig{Shared: true})
+	for i := range 50 {
+		conn, theirs := socketPair(t)
+		s.server.Take(theirs)
+		p := newPeer(t, conn)
+		p.isid[5] = byte(i)
+		p.login()
+		if n := len(s.server.sessions()); n != 1 {
+			t.Fatalf("login %d: there are %d sessions", i, n)
+		}
+		conn.Close()
+	}
+}

@@ -45,3 +45,23 @@ func (p *Peek) ask(fd uintptr) {
 	n, _ := unix.Poll(p.poll[:], 0)
 	p.some = n > 0
 }
+
+// HungUp reports whether the peer of a connection of package net has ended it. Where the connection has no descriptor, or was closed
+// here, it says no.
+func HungUp(conn net.Conn) (gone bool) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		const ends = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, _ := unix.Poll(poll, 0)
+		gone = n > 0 && poll[0].Revents&ends != 0
+	})
+	return gone
+}

@@ -39,3 +39,26 @@ func TestPeekWithoutDescriptor(t *testing.T) {
 		t.Error("a pipe without a descriptor has something to be read")
 	}
 }
+
+func TestHungUp(t *testing.T) {
+	ours, theirs := tcpPair(t)
+	if _, err := theirs.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if HungUp(ours) {
+		t.Error("a peer that lives has hung up")
+	}
+	theirs.Close()
+	for !HungUp(ours) { // also while there is something left to read
+	}
+	ours.Close()
+	if HungUp(ours) {
+		t.Error("of a connection that was closed here it knows")
+	}
+	pipe, other := net.Pipe()
+	other.Close()
+	defer pipe.Close()
+	if HungUp(pipe) {
+		t.Error("of a pipe it knows")
+	}
+}
