@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"elstore/test/rig"
 	"elstore/volume"
 	"elstore/volume/fault"
 )
@@ -162,7 +163,7 @@ func TestNamesThatCollide(t *testing.T) {
 	one, two := p.create(), p.create()
 	// The client whose name for the second volume is bob's for the first.
 	x, _ := volume.ParseID(strings.TrimPrefix(Name(bob, one), namePrefix))
-	twin := client(strings.TrimPrefix(Name(client(two.String()), x), namePrefix))
+	twin := rig.Client(strings.TrimPrefix(Name(rig.Client(two.String()), x), namePrefix))
 	if Name(twin, two) != Name(bob, one) {
 		t.Fatal("the test's own arithmetic")
 	}

@@ -19,18 +19,10 @@ import (
 )
 
 var (
-	alice = client("ffffffffffffffffffffffffffffffff")
-	bob   = client("00000000000000000000000000000b0b")
-	carol = client("0000000000000000000000000000ca01")
+	alice = rig.Alice
+	bob   = rig.Bob
+	carol = rig.Client("0000000000000000000000000000ca01")
 )
-
-func client(s string) volume.Client {
-	c, err := volume.ParseClient(s)
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
 
 // toy is a Kind whose clients are the test. It holds what it was told to the promises of the interfaces.
 type toy struct {
@@ -278,15 +270,7 @@ func (p *place) assemble() {
 // create makes a volume of alice's.
 func (p *place) create(change ...func(*volume.Meta)) volume.ID {
 	p.t.Helper()
-	m := volume.Meta{Creator: alice, Name: "disk", Clonable: true, Alg: volume.Copy, Format: volume.Raw, Bus: volume.Virtio, Size: 1 << 20}
-	for _, fn := range change {
-		fn(&m)
-	}
-	v, err := p.Volumes.Create(p.t.Context(), volume.NewVolume{Meta: m}, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return v.ID
+	return p.Disk(p.t, change...)
 }
 
 func shareable(m *volume.Meta) { m.Shareable = true }

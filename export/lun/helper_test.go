@@ -17,17 +17,9 @@ import (
 )
 
 var (
-	alice = client("ffffffffffffffffffffffffffffffff")
-	bob   = client("00000000000000000000000000000b0b")
+	alice = rig.Alice
+	bob   = rig.Bob
 )
-
-func client(s string) volume.Client {
-	c, err := volume.ParseClient(s)
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
 
 // server is a server's exports, over pipes.
 type server struct {
@@ -85,15 +77,7 @@ func (s *server) restart() {
 
 func (s *server) create(change ...func(*volume.Meta)) volume.ID {
 	s.t.Helper()
-	m := volume.Meta{Creator: alice, Name: "disk", Clonable: true, Alg: volume.Copy, Format: volume.Raw, Bus: volume.Virtio, Size: 1 << 20}
-	for _, fn := range change {
-		fn(&m)
-	}
-	v, err := s.Volumes.Create(s.t.Context(), volume.NewVolume{Meta: m}, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return v.ID
+	return s.Disk(s.t, change...)
 }
 
 func (s *server) export(id volume.ID, c volume.Client, initiator string) *export.Answer {

@@ -25,17 +25,9 @@ import (
 )
 
 var (
-	alice = client("ffffffffffffffffffffffffffffffff")
-	bob   = client("00000000000000000000000000000b0b")
+	alice = rig.Alice
+	bob   = rig.Bob
 )
-
-func client(s string) volume.Client {
-	c, err := volume.ParseClient(s)
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
 
 // pen gives the right to write to nobody.
 type pen struct{}
@@ -105,15 +97,8 @@ func (s *server) start() {
 
 func (s *server) create(change ...func(*volume.Meta)) volume.ID {
 	s.t.Helper()
-	m := volume.Meta{Creator: alice, Name: "disk", Clonable: true, Alg: volume.Copy, Format: volume.Raw, Bus: volume.SATA, Size: 1 << 20}
-	for _, fn := range change {
-		fn(&m)
-	}
-	v, err := s.Volumes.Create(s.t.Context(), volume.NewVolume{Meta: m}, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return v.ID
+	sata := func(m *volume.Meta) { m.Bus = volume.SATA }
+	return s.Disk(s.t, append([]func(*volume.Meta){sata}, change...)...)
 }
 
 func (s *server) export(q export.Request) *export.Answer {

@@ -31,17 +31,9 @@ const (
 )
 
 var (
-	alice = client("ffffffffffffffffffffffffffffffff")
-	bob   = client("00000000000000000000000000000b0b")
+	alice = rig.Alice
+	bob   = rig.Bob
 )
-
-func client(s string) volume.Client {
-	c, err := volume.ParseClient(s)
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
 
 // place is a server's parts on a root with one pool, with a real smbd.
 type place struct {
