@@ -413,3 +413,12 @@ func FuzzDecodeQuery(f *testing.F) {
 		}
 	})
 }
+
+// decode checks data and fills into, a pointer to a struct or to a slice of structs.
+func decode(data []byte, into any) error {
+	n, err := split(data)
+	if err != nil {
+		return err
+	}
+	return fillTop(n, reflect.ValueOf(into).Elem())
+}

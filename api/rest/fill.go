@@ -20,15 +20,6 @@ const (
 	maxExtraBytes = 64 << 10 // and their text, keys included
 )
 
-// decode checks data and fills into, a pointer to a struct or to a slice of structs.
-func decode(data []byte, into any) error {
-	n, err := split(data)
-	if err != nil {
-		return err
-	}
-	return fillTop(n, reflect.ValueOf(into).Elem())
-}
-
 // fillTop fills v, a struct or a slice of structs, from the whole body.
 func fillTop(n node, v reflect.Value) error {
 	if v.Kind() != reflect.Slice {
