@@ -5,13 +5,13 @@ import (
 	"regexp"
 )
 
-// secretName is what is in a key's name whose value is a secret.
-const secretName = `[\w.-]*(?:secret|passw(?:or)?d|passphrase|token|keyring|authorization|signature|(?:private|access|api)[_-]?key)[\w.-]*`
+// tellingName is what is in a key's name whose value is a secret.
+const tellingName = `[\w.-]*(?:secret|passw(?:or)?d|passphrase|token|keyring|authorization|signature|(?:private|access|api)[_-]?key)[\w.-]*`
 
 // The places where a secret can stand, though nothing that the server writes has one: what people write can.
 var secretPlaces = []*regexp.Regexp{
 	// A key of JSON or YAML whose name says it.
-	regexp.MustCompile(`(?i)("?` + secretName + `"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"|[^\n",}\]]+)`),
+	regexp.MustCompile(`(?i)("?` + tellingName + `"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"|[^\n",}\]]+)`),
 	// A token of ours, wherever it was pasted.
 	regexp.MustCompile(`(\belst_[0-9a-f]{16}_)([0-9a-f]{64})`),
 	// A keyring of Ceph.
@@ -43,7 +43,7 @@ func withoutSecrets(text []byte) []byte {
 }
 
 // yamlSecret is a line of YAML with a key that is a secret's, and how far in the key stands, in a list or not.
-var yamlSecret = regexp.MustCompile(`(?i)^(\s*(?:-\s+)*)(["']?` + secretName + `["']?\s*:)(\s.*)?$`)
+var yamlSecret = regexp.MustCompile(`(?i)^(\s*(?:-\s+)*)(["']?` + tellingName + `["']?\s*:)(\s.*)?$`)
 
 // withoutYAMLSecrets takes out of YAML the whole values of keys that are secrets', those of several lines too.
 func withoutYAMLSecrets(text []byte) []byte {
