@@ -21,7 +21,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 CODE = $(wildcard cmd volume pool export cloudinit iso livemigration api test)
 TOOL = go tool -modfile=test/tools.mod
 
-.PHONY: help build build-ceph ceph-up ceph-down package run demo test cover check lint format bench fuzz soak clean need-go
+.PHONY: help build build-ceph ceph-up ceph-down package run demo test cover check lint vuln format bench fuzz soak clean need-go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ check: need-go ## formatting, vet, modules, imports and every linter
 
 lint: need-go
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
+
+vuln: need-go ## known vulnerabilities in what is imported, by govulncheck; GOVULNDB=URL names another database
+	$(TOOL) govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
 
 format: need-go ## format the code, and let go fix bring it up to date
 	go fix ./...
