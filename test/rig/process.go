@@ -41,6 +41,7 @@ func launch(t testing.TB, args []string) *process {
 	p.cmd = exec.Command(Binary(t), append(args, "--ready-file", p.file)...)
 	p.cmd.Stderr = &p.log
 	p.cmd.Stdout = &p.log
+	p.cmd.WaitDelay = patience // a child that outlives it and holds its output does not hold the test
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +92,17 @@ func (p *process) Stop() error {
 		p.Kill()
 		return fmt.Errorf("the server did not stop within %v", patience)
 	}
+}
+
+// at ends a process that hangs, and returns what it wrote: where its goroutines stood, too.
+func (p *process) at() string {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.ended:
+	case <-time.After(patience): // a stopped process does not end by it
+		p.Kill()
+	}
+	return p.log.String()
 }
 
 // Log returns what the server wrote. Call it after the server has ended.
