@@ -124,7 +124,9 @@ func attach(t *testing.T, a attachment) *machine {
 
 func (m *machine) off() {
 	_ = m.cmd.Process.Kill()
-	<-m.done
+	if err := rig.Gone(m.cmd.Process.Pid, m.done); err != nil {
+		m.t.Error(err)
+	}
 }
 
 // io runs commands of qemu-io in the machine.
