@@ -56,12 +56,12 @@ demo: need-go ## the whole story against a server of its own, each step with its
 
 test: need-go ## install what the tests need, and run them all
 	@.ci/setup test
-	go test -race -shuffle=on -timeout=30m ./...
+	@.ci/gotest -race -shuffle=on -timeout=15m ./...
 	@.ci/test-ceph $(CEPH_TAGS)
 
 cover: need-go ## how much of each package its own tests reach
 	@.ci/setup test
-	go test -cover -timeout=30m $(addprefix ./,$(addsuffix /...,$(filter-out test cmd,$(CODE))))
+	go test -cover -timeout=15m $(addprefix ./,$(addsuffix /...,$(filter-out test cmd,$(CODE))))
 
 check: need-go ## formatting, vet, modules, imports and every linter
 	@.ci/setup test

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,9 +112,11 @@ func attach(t *testing.T, a attachment) *machine {
 			t.Fatalf("it does not attach: %s", m.log.String())
 		default:
 		}
-		if _, err := os.Stat(socket); err != nil {
-			return "the volume is not attached"
+		conn, err := net.Dial("unix", socket) // it may be there before it listens
+		if err != nil {
+			return fmt.Sprintf("the volume is not attached: %v", err)
 		}
+		conn.Close()
 		return ""
 	})
 	return m
@@ -121,7 +124,9 @@ func attach(t *testing.T, a attachment) *machine {
 
 func (m *machine) off() {
 	_ = m.cmd.Process.Kill()
-	<-m.done
+	if err := rig.Gone(m.cmd.Process.Pid, m.done); err != nil {
+		m.t.Error(err)
+	}
 }
 
 // io runs commands of qemu-io in the machine.
