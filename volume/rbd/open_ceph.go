@@ -58,10 +58,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // librbd is the Driver of the real cluster.
 type librbd struct {
-	cfg  Config
-	fsid string
-	work link // whose calls come back
-	data link // whose calls wait for the cluster
+	cfg   Config
+	fsid  string
+	work  link // whose calls come back
+	data  link // whose calls wait for the cluster
 	queue *queue
 }
 
