@@ -169,8 +169,9 @@ func newUnexportCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unexport VOLUME",
 		Short: "End an export",
-		Long: `End the exports of a volume to a client, you unless --from says who. Sessions that live are ended, and
-when the command returns nothing of them can reach the volume any more.`,
+		Long: `End the exports of a volume to a client, you unless --from says who: whose the volume is ends
+anybody's. Sessions that live are ended, and when the command returns nothing of them can reach the
+volume any more.`,
 		Example: `  elstore unexport web
   elstore unexport web --from 5e96afa52c1a53348adc5c5663978058 --if-idle`,
 		Args:              args(1, 1, "VOLUME"),
