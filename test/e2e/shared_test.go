@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"elstore/test/guest"
 	"elstore/test/need"
 	"elstore/test/rig"
 )
@@ -53,6 +55,9 @@ func (p *pair) crash(n int) {
 		p.two = p.start(1)
 	}
 }
+
+// at returns the server of a number, 0 or 1.
+func (p *pair) at(n int) *rig.Server { return []*rig.Server{p.one, p.two}[n] }
 
 // disk makes a volume that both servers see and the first exports to alice.
 func (p *pair) disk(format string) (id string, a attachment) {
@@ -221,4 +226,61 @@ func TestFencedByAnotherServer(t *testing.T) {
 		t.Errorf("the image was %s when it was cleared, and is %s", cleared, after)
 	}
 	two.must("read -P 0 0 16M")
+}
+
+// hops is how often the machine of TestMachineMovesBetweenServers moves.
+var hops = flag.Int("hops", 3, "how often a machine moves between two servers")
+
+// A machine writes and checks every block, and moves between two hosts meanwhile, there and back, each of which has a server of its own: its
+// numbers go on, and nothing that it reads is wrong. Before it first moves, and while it does, a server is killed.
+func TestMachineMovesBetweenServers(t *testing.T) {
+	needISCSI(t)
+	guest.Need(t)
+	machineMoves(newPair(t, `{"shared": true}`), "raw")
+}
+
+func machineMoves(p *pair, format string) {
+	t := p.t
+	t.Helper()
+	id, a := p.disk(format)
+	hosts := []*host{newHost(t, "host0", a)}
+	hosts[0].Run(t, loop)
+	hosts[0].goesOn()
+	for n := range *hops {
+		source, to := hosts[n], 1-n%2
+		m := prepared(t, p.at(to), id)
+		socket := filepath.Join(t.TempDir(), "m")
+		destination := newHost(t, fmt.Sprint("host", n+1), m.Volumes[0].attachment, "-incoming", "unix:"+socket)
+		destination.monitor.Do(t, destination.Guest, "query-status", nil, nil) // it is up, and logged in
+		if n == 0 {
+			p.crash(1 - to)
+			p.crash(to)
+			source.goesOn()
+		}
+		if status := source.sendTo("unix:" + socket); status != "completed" {
+			t.Fatalf("hop %d: the migration %s", n, status)
+		}
+		destination.goesOn()
+		if n == 1 {
+			p.crash(to)
+			destination.goesOn()
+		}
+		var done moving
+		eventually(t, func() string { // after a crash it may not be logged in again yet
+			got, err := p.at(to).Post(t.Context(), "/livemigration/conclude", map[string]any{"migration_id": m.ID})
+			if err != nil || got.Status != 200 {
+				return fmt.Sprintf("conclude: %v, %d %s", err, got.Status, got.Body)
+			}
+			got.Into(t, &done)
+			return ""
+		})
+		if done.State != "STABLE" || done.Owner != "destination" {
+			t.Errorf("%+v", done)
+		}
+		p.state(p.at(1-to), m.ID, "STABLE destination")
+		destination.goesOn()
+		source.Off()
+		hosts = append(hosts, destination)
+	}
+	judge(t, hosts...)
 }
