@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"flag"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -283,4 +286,18 @@ func machineMoves(p *pair, format string) {
 		hosts = append(hosts, destination)
 	}
 	judge(t, hosts...)
+}
+
+func digest(t *testing.T, image string) string {
+	t.Helper()
+	f, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil))
 }
