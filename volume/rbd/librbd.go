@@ -46,7 +46,15 @@ func (d *librbd) Clone(parent, snap, name string) error {
 		return err
 	}
 	defer o.Destroy()
-	return translate(rbd.CloneImage(d.work.pool, parent, snap, d.work.pool, name, o))
+	err = translate(rbd.CloneImage(d.work.pool, parent, snap, d.work.pool, name, o))
+	if errno(err) != syscall.ENOENT {
+		return err
+	}
+	// librbd 16.2 says so on a full cluster too, where to make an empty image tells the reason.
+	if cerr := d.Create(name, 0); cerr != nil {
+		return cerr
+	}
+	return errors.Join(err, d.Remove(name))
 }
 
 func (d *librbd) Open(name, snap string, readonly bool) (Handle, error) {
