@@ -113,7 +113,11 @@ func (s *Service) Beat(ctx context.Context) {
 func (s *Service) beat(e *exported) error {
 	began := s.cfg.now()
 	now := time.Now()
+	visiting := s.visiting(e)
 	for _, a := range s.standing(e) {
+		if visiting {
+			break // markers are for who has the volume
+		}
 		s.mu.Lock()
 		r := a.rec
 		s.mu.Unlock()
@@ -139,11 +143,23 @@ func (s *Service) beat(e *exported) error {
 		return err
 	}
 	s.mu.Lock()
-	mine := b.Server == s.cfg.ServerID && b.Epoch >= e.book.Epoch // a change that goes on is ours too
+	mine := b.Epoch >= e.book.Epoch // a change that goes on is ours too
+	if visiting {
+		mine = mine && b.Visits(s.cfg.ServerID)
+	} else {
+		mine = mine && b.writer() == s.cfg.ServerID
+	}
 	s.mu.Unlock()
 	if !mine {
 		return errTaken
 	}
+	wish, err := e.store.Load(WishNote, maxNote)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	e.wished = wish != nil && !visiting
+	s.mu.Unlock()
 	e.lease.renew(began)
 	e.beaten.Store(&now)
 	return nil

@@ -161,6 +161,23 @@ func (g *gate) Size() int64 {
 // Grow is called by whoever holds requests back.
 func (g *gate) Grow(size int64) error { return g.dev.Grow(size) }
 
+// replace waits for the requests that run, and has those that come served by what open returns. The Device before, which was for reading,
+// is closed then. With an error everything is as it was.
+func (g *gate) replace(ctx context.Context, open func() (Device, error)) error {
+	release, err := g.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	dev, err := open()
+	if err != nil {
+		return err
+	}
+	_ = g.dev.Close() // nothing was written through it
+	g.dev = dev
+	return nil
+}
+
 func (g *gate) Close() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

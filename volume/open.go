@@ -23,6 +23,7 @@ type Claim struct {
 type opened struct {
 	device *gate
 	claims []*Claim
+	peeked bool // it is open without the volume's lock, for reading; guarded by Service.mu
 }
 
 func (o *opened) names() []string {
