@@ -299,13 +299,14 @@ func (h *handle) Snaps() (names []string, err error) {
 }
 
 // Flatten implements rbd.Handle.
-func (h *handle) Flatten() error {
+func (h *handle) Flatten(progress func(done, total int64)) error {
 	if err := h.enter("flatten"); err != nil {
 		return err
 	}
 	defer h.leave()
 	h.i.data, h.i.parent = h.i.whole(), nil
 	h.k.c.settle()
+	progress(1, 1)
 	return nil
 }
 

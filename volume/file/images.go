@@ -34,8 +34,8 @@ type Images interface {
 	// Resize works on an open image too, whose Device knows nothing of it until Grow.
 	Resize(name string, size int64) error
 	Parent(name string) (string, error)
-	// Flatten makes a clone stand alone.
-	Flatten(ctx context.Context, name string) error
+	// Flatten makes a clone stand alone, and tells progress, if it is not nil, how far it came.
+	Flatten(ctx context.Context, name string, progress func(done, total int64)) error
 	// Snapshot freezes what an image holds until release is called. The image may be open.
 	Snapshot(name string) (snap string, release func(), err error)
 	// Trash puts an image out of reach, Untrash brings it back. One that is there already stays.

@@ -52,11 +52,12 @@ func (h *held) flatten(ctx context.Context, m volume.Meta, p volume.Progress) er
 	if parent, err := h.d.images.Parent(image); err != nil || parent == "" {
 		return err
 	}
-	if err := h.d.images.Flatten(ctx, image); err != nil {
+	total := newMeter(p, m.Size)
+	if err := h.d.images.Flatten(ctx, image, total.program()); err != nil {
 		return err
 	}
 	h.d.images.Measure(image)
-	newMeter(p, m.Size).end()
+	total.end()
 	return nil
 }
 

@@ -86,8 +86,8 @@ type Handle interface {
 	Unsnap(name string) error
 	// Snaps lists the snapshots that are not hidden.
 	Snaps() ([]string, error)
-	// Flatten copies what the image has from its parent.
-	Flatten() error
+	// Flatten copies what the image has from its parent, and tells how far it came, in units of its own.
+	Flatten(progress func(done, total int64)) error
 	// Parent returns the image that this one is a clone of, the zero Identity where it is none.
 	Parent() (Identity, error)
 	// Acquire takes the exclusive lock, which nobody gets from this handle but by Break.

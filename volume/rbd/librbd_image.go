@@ -155,8 +155,6 @@ func (h *image) Modified() (time.Time, error) {
 	return time.Unix(int64(t.tv_sec), int64(t.tv_nsec)).UTC(), err
 }
 
-func (h *image) Flatten() error { return failure(C.rbd_flatten(h.i)) }
-
 func (h *image) Parent() (Identity, error) {
 	var of C.rbd_linked_image_spec_t
 	var snap C.rbd_snap_spec_t

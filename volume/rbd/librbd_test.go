@@ -66,6 +66,19 @@ func TestRequestsOnCeph(t *testing.T) {
 	}
 	must(t, d.Close())
 	all.Wait()
+	clone, _ := s.New(volume.NewID())
+	must(t, s.Clone(name, "", clone))
+	var told int64
+	must(t, s.Flatten(t.Context(), clone, func(done, total int64) {
+		if done > total || done < told {
+			t.Errorf("of %d objects %d are flattened, after %d were", total, done, told)
+		}
+		told = done
+	}))
+	if told == 0 {
+		t.Error("nobody was told of flattening")
+	}
+	must(t, s.Remove(clone))
 	must(t, s.Remove(name))
 }
 

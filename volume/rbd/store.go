@@ -19,7 +19,8 @@ type Config struct {
 	Conf     string        // ceph.conf, or "" for the cluster's default path
 	User     string        // without "client.", or "" for admin
 	Keyring  string        // a file, or "" for what ceph.conf says
-	ServerID string        // noted in images whose lock this server has
+	ServerID string        // noted in images whose lock this server has, and in its snapshots
+	Shared   bool          // other servers use the images too: their snapshots are left alone
 	Log      *slog.Logger  // nil: nothing is logged
 	Changed  func()        // called when Health changed; may be nil, must not block
 	Limit    time.Duration // how long any call is waited for at most; default 30 s
