@@ -104,6 +104,16 @@ func (g *gate) NextExtent(ctx context.Context, off int64) (length int64, mapped 
 	return g.dev.Size() - off, true, nil
 }
 
+// Requests is 1 of a Device that says nothing.
+func (g *gate) Requests() int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if p, ok := g.dev.(Parallel); ok {
+		return p.Requests()
+	}
+	return 1
+}
+
 // ReadNow returns false while requests are held back.
 func (g *gate) ReadNow(p []byte, off int64) bool {
 	if !g.mu.TryRLock() {

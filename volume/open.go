@@ -70,6 +70,9 @@ func (o *Opened) NextExtent(ctx context.Context, off int64) (length int64, mappe
 	return o.opened.device.NextExtent(ctx, off)
 }
 
+// Requests implements Parallel.
+func (o *Opened) Requests() int { return o.opened.device.Requests() }
+
 // ReadNow implements NowReader.
 func (o *Opened) ReadNow(p []byte, off int64) bool { return o.opened.device.ReadNow(p, off) }
 

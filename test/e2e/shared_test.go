@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"flag"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -319,4 +322,18 @@ func TestServerHangsThatHasThePen(t *testing.T) {
 	if out, err := try(t, "iscsi-inq", was.URI); err == nil {
 		t.Errorf("the first host gets in still: %s", out)
 	}
+}
+
+func digest(t *testing.T, image string) string {
+	t.Helper()
+	f, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil))
 }

@@ -179,6 +179,14 @@ func (h *handle) WriteAt(p []byte, off int64) error {
 	return h.write(p, off)
 }
 
+// WriteVectorAt implements rbd.Handle.
+func (h *handle) WriteVectorAt(pieces [][]byte, off int64) error {
+	return h.WriteAt(slices.Concat(pieces...), off)
+}
+
+// WriteZeroes implements rbd.Handle.
+func (h *handle) WriteZeroes(off, length int64) error { return h.WriteAt(make([]byte, length), off) }
+
 func (h *handle) write(p []byte, off int64) error {
 	switch {
 	case h.readonly:

@@ -45,8 +45,8 @@ type Images interface {
 	Removable(name string) error
 	// Remove removes an image. One that is not there is removed already.
 	Remove(name string) error
-	// OpenDevice opens an image, or with snap its snapshot for reading. The Device is a volume.ExtentReader and a
-	// volume.VectorWriter.
+	// OpenDevice opens an image, or with snap its snapshot for reading. The Device is a volume.ExtentReader, a
+	// volume.VectorWriter and volume.Parallel.
 	OpenDevice(ctx context.Context, name, snap string, readonly bool) (volume.Device, error)
 	// Credentials lets a client open an image, and nothing else, without this server.
 	Credentials(name string, id volume.ID, client volume.Client) (volume.DirectAccess, error)

@@ -83,6 +83,7 @@ type imageDisk struct {
 	volume.Device
 	volume.ExtentReader
 	volume.VectorWriter
+	volume.Parallel
 	release func()
 }
 
@@ -105,5 +106,6 @@ func (h *held) openImage(ctx context.Context, readonly bool) (volume.Device, err
 	}
 	extents, _ := dev.(volume.ExtentReader)
 	vector, _ := dev.(volume.VectorWriter)
-	return &imageDisk{dev, extents, vector, h.share()}, nil
+	parallel, _ := dev.(volume.Parallel)
+	return &imageDisk{dev, extents, vector, parallel, h.share()}, nil
 }

@@ -68,6 +68,10 @@ type Handle interface {
 	ReadAt(p []byte, off int64) error
 	// WriteAt writes p, or fails.
 	WriteAt(p []byte, off int64) error
+	// WriteVectorAt writes the pieces, one behind the other, as one request, or fails.
+	WriteVectorAt(pieces [][]byte, off int64) error
+	// WriteZeroes makes a range read as zeros, with the storage for them.
+	WriteZeroes(off, length int64) error
 	// Discard makes a range read as zeros and gives back the storage of what it covers of objects.
 	Discard(off, length int64) error
 	// Flush returns once what was written is on stable storage.

@@ -47,7 +47,7 @@ type Store struct {
 	calls  sync.WaitGroup // of during, waited for or not
 }
 
-// maxRequests bounds the requests to the cluster that run at once: each blocks a thread.
+// maxRequests bounds the requests to the cluster that run at once, of all Devices together.
 const maxRequests = 256
 
 // NewStore returns a Store on a Driver, which it closes. Open makes one of the real cluster.
