@@ -185,8 +185,10 @@ var errNotPassed = errors.New("the right to write the volume is not this server'
 func (s *Service) Pass(ctx context.Context, id volume.ID, migration, to string) error {
 	_, err := s.change(ctx, id, "migrate", nil, func(sc *scene) error {
 		switch {
-		case sc.book.Server != s.cfg.ServerID || sc.book.Pen == to:
+		case sc.book.Server != s.cfg.ServerID:
 			return nil
+		case sc.book.Pen == to:
+			return sc.flush()
 		case !sc.passes(migration, to):
 			return gone(id, volume.ID{})
 		}

@@ -147,6 +147,7 @@ func (s *Service) orphansOf(ctx context.Context, id volume.ID) (list []Orphan) {
 	}
 	for _, r := range b.Attachments {
 		switch {
+		case b.Passed() || !b.lets(r, b.Server): // it moves between two servers
 		case b.Server != s.cfg.ServerID:
 			add("its records are of the server " + b.Server + ", and have client " + r.Client.String() + " over " + r.Kind)
 		case !s.stands(id, r.ID):

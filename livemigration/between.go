@@ -217,9 +217,11 @@ func (s *Service) end(ctx context.Context, m *migration, events ...Event) error 
 	if rec.Owner == rec.Here {
 		s.open(&rec, rec.Here)
 	}
-	if rec.Here == Destination { // a wish that stays is of a migration that has ended
-		if err := s.cfg.Exports.SetNote(ctx, rec.first(), export.WishNote, nil); err != nil {
-			s.cfg.Log.Warn("wish to migrate not removed", slog.Any("migration", m.id), slog.Any("error", err))
+	if rec.Here == Destination { // what stays is of a migration that has ended
+		for _, note := range []string{export.WishNote, export.AnswerNote} {
+			if err := s.cfg.Exports.SetNote(ctx, rec.first(), note, nil); err != nil {
+				s.cfg.Log.Warn("note of a live migration not removed", slog.Any("migration", m.id), slog.String("note", note), slog.Any("error", err))
+			}
 		}
 	}
 	return nil

@@ -93,15 +93,12 @@ func (s *Service) refuse(ctx context.Context, w *message, why error) error {
 	return s.cfg.Exports.SetNote(ctx, w.Parts[0].Volume, export.AnswerNote, append(data, '\n'))
 }
 
-// refused returns why the source's server refused a migration, or nil.
+// refused returns why the source's server refused a migration, or nil where that is not known.
 func (s *Service) refused(ctx context.Context, id, first volume.ID) error {
-	data, err := s.cfg.Exports.Note(ctx, first, export.AnswerNote)
-	if err != nil || data == nil {
-		return nil //nolint:nilerr // then nothing is known yet
-	}
 	var r refusal
-	if json.Unmarshal(data, &r) != nil || r.Migration != id {
-		return nil
+	data, err := s.cfg.Exports.Note(ctx, first, export.AnswerNote)
+	if err == nil && data != nil && json.Unmarshal(data, &r) == nil && r.Migration == id {
+		return fault.Errorf(r.Code, "the server that exports it says: %s", r.Error)
 	}
-	return fault.Errorf(r.Code, "the server that exports it says: %s", r.Error)
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"elstore/test/guest"
@@ -286,6 +287,41 @@ func machineMoves(p *pair, format string) {
 		hosts = append(hosts, destination)
 	}
 	judge(t, hosts...)
+}
+
+// A server that hangs has the pen until it goes on, and nobody else gets it; one that gave it away before holds up nobody.
+func TestServerHangsThatHasThePen(t *testing.T) {
+	needISCSI(t)
+	p := newPair(t, `{"shared": true}`)
+	id, was := p.disk("raw")
+	one := attach(t, was)
+	one.must("write -P 1 0 64k", "flush")
+	m := p.prepared(id)
+	two := attach(t, m.Volumes[0].attachment)
+	signal := func(s syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(p.one.Pid(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	defer signal(syscall.SIGCONT)
+	if a := post(t, p.two, "/livemigration/conclude", map[string]any{"migration_id": m.ID}, 503); !strings.Contains(string(a.Body), m.ID) {
+		t.Errorf("it says %s", a.Body)
+	}
+	two.must("read -P 1 0 64k")
+	p.state(p.two, m.ID, "PREPARED")
+	signal(syscall.SIGCONT)
+	two.must("write -P 2 0 64k", "flush") // it waits until the other server has let go
+	signal(syscall.SIGSTOP)
+	two.must("write -P 3 64k 64k", "flush", "read -P 2 0 64k")
+	migrate(t, p.two, "conclude", map[string]any{"migration_id": m.ID}, 200)
+	two.must("write -P 4 64k 64k", "flush")
+	signal(syscall.SIGCONT)
+	p.state(p.one, m.ID, "STABLE destination")
+	if out, err := try(t, "iscsi-inq", was.URI); err == nil {
+		t.Errorf("the first host gets in still: %s", out)
+	}
 }
 
 func digest(t *testing.T, image string) string {
