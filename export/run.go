@@ -138,18 +138,14 @@ func (s *Service) beat(e *exported) error {
 		e.beaten.Store(&now)
 		return nil
 	}
+	s.mu.Lock()
+	epoch := e.book.Epoch // as it was before the Book is read: a change that comes between is ours
+	s.mu.Unlock()
 	b, err := e.store.readBook(e.id)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	mine := b.Epoch >= e.book.Epoch // a change that goes on is ours too
-	if visiting {
-		mine = mine && b.Visits(s.cfg.ServerID)
-	} else {
-		mine = mine && b.writer() == s.cfg.ServerID
-	}
-	s.mu.Unlock()
+	mine := b.Epoch >= epoch && (b.writer() == s.cfg.ServerID || visiting && b.Visits(s.cfg.ServerID))
 	if !mine {
 		return errTaken
 	}
