@@ -174,6 +174,14 @@ func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit e
 	if err := edit(sc); err != nil {
 		return nil, err
 	}
+	if !sc.visit && s.visiting(e) {
+		// Whatever the change is: what is open for reading is so until it was taken.
+		if sc.visit = sc.book.writer() != s.cfg.ServerID; !sc.visit {
+			if err := t.Take(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
 	p := &passage{s: s, e: e, turn: t, scene: sc, old: old}
 	var spared []Record
 	for _, r := range s.fresh(e, sc) {

@@ -364,3 +364,31 @@ func (d *duo) live(p *trap, owner Side, n int, victim *stage) (killed bool) {
 	}
 	return killed
 }
+
+// A volume that was passed, and not taken yet, is looked at again: it is taken, or read as before, but nothing between.
+func TestRevisitWhatWasPassed(t *testing.T) {
+	d := newDuo(t, nil)
+	ids := d.disks(1)
+	set, err := d.two.Prepare(t.Context(), d.request(ids))
+	d.one.must(err)
+	d.stops[d.two]()
+	d.one.must(d.two.wish(t.Context(), &set.Record, wishPen))
+	d.eventually(func() string {
+		if b, err := d.one.exports.Book(t.Context(), ids[0]); err != nil || !b.Passed() || len(d.one.exports.Standing(ids[0])) > 0 {
+			return "the pen is not passed"
+		}
+		return ""
+	})
+	d.two.exports.Revisit(t.Context(), ids[0])
+	a := d.two.at(set.Record, 0, Destination)
+	if _, err := a.unit.device.WriteAt(make([]byte, 4096), 0); err != nil {
+		t.Errorf("it is not taken: %v", err)
+	}
+	if a.login(); d.two.exports.OpenGate(ids[0], a.rec.ID, "another") {
+		t.Error("its gate opens for another migration")
+	}
+	d.run(d.two)
+	if !a.write(t.Context()) {
+		t.Error("the destination can't write")
+	}
+}
