@@ -36,12 +36,7 @@ func (s *Service) runBetween(ctx context.Context) {
 				s.goOnBetween(ctx, m)
 			})
 		}
-		if s.accepting.try() {
-			s.jobs.Go(func() {
-				defer s.accepting.release()
-				s.accept(ctx)
-			})
-		}
+		s.acceptAll(ctx)
 	}
 }
 

@@ -70,8 +70,8 @@ func (r *Record) due(now time.Time, keep time.Duration) bool {
 		return now.After(r.Deadline) && r.Alarm == ""
 	case Concluding, Reverting:
 		return !r.between() // that is looked at more often
-	case Stable:
-		return now.Sub(r.Ended) > keep
+	case Stable: // between two servers the wish to prepare may stay until then, and is not to be taken up again
+		return now.Sub(r.Ended) > keep && (!r.between() || now.After(r.Deadline))
 	default:
 	}
 	return false

@@ -38,10 +38,9 @@ type Service struct {
 	poke    chan struct{} // asks Run to look for what is not in the journal
 	jobs    sync.WaitGroup
 
-	accepting lock // one look for what other servers wish
-
-	mu  sync.Mutex
-	all map[volume.ID]*migration
+	mu        sync.Mutex
+	all       map[volume.ID]*migration
+	accepting map[volume.ID]bool // volumes beside which a wish is looked at
 }
 
 var _ export.Pen = (*Service)(nil)
@@ -101,7 +100,7 @@ func New(cfg Config) (*Service, error) {
 	cfg.look = cmp.Or(cfg.look, lookBetween)
 	s := &Service{
 		cfg: cfg, journal: journal{root: cfg.State, step: cfg.step}, poke: make(chan struct{}, 1), all: map[volume.ID]*migration{},
-		accepting: newLock(),
+		accepting: map[volume.ID]bool{},
 	}
 	records, damaged, err := s.journal.load()
 	if err != nil {

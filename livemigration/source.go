@@ -7,28 +7,47 @@ import (
 	"time"
 
 	"elstore/export"
+	"elstore/volume"
 	"elstore/volume/fault"
 )
 
 // This is what the source's server does in a migration between two.
 
-// accept takes up what destinations' servers wish to prepare, as far as heartbeats have found it.
-func (s *Service) accept(ctx context.Context) {
+// acceptAll takes up what destinations' servers wish to prepare, as far as heartbeats have found it: each in a goroutine of its own, since
+// storage may hang.
+func (s *Service) acceptAll(ctx context.Context) {
 	for _, id := range s.cfg.Exports.Wished() {
-		data, err := s.cfg.Exports.Note(ctx, id, export.WishNote)
-		if err != nil || data == nil {
+		s.mu.Lock()
+		busy := s.accepting[id]
+		s.accepting[id] = true
+		s.mu.Unlock()
+		if busy {
 			continue
 		}
-		w, err := parseMessage(data)
-		if err != nil || w.Wish != wishPrepare || w.Parts[0].Volume != id || s.named(w.Migration.String()) != nil ||
-			time.Now().After(w.Deadline) || s.refused(ctx, w.Migration, id) != nil {
-			continue
-		}
-		if err := s.acceptOne(ctx, &w); err != nil {
-			s.cfg.Log.Warn("live migration refused", slog.Any("migration", w.Migration), slog.String("server", w.Server), slog.Any("error", err))
-			if err := s.refuse(ctx, &w, err); err != nil {
-				s.cfg.Log.Warn("refusal of a live migration not told", slog.Any("migration", w.Migration), slog.Any("error", err))
-			}
+		s.jobs.Go(func() {
+			s.accept(ctx, id)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.accepting, id)
+		})
+	}
+}
+
+// accept takes up what is wished beside a volume.
+func (s *Service) accept(ctx context.Context, id volume.ID) {
+	data, err := s.cfg.Exports.Note(ctx, id, export.WishNote)
+	if err != nil || data == nil {
+		return
+	}
+	w, err := parseMessage(data)
+	if err != nil || w.Wish != wishPrepare || w.Parts[0].Volume != id || s.named(w.Migration.String()) != nil ||
+		time.Now().After(w.Deadline) || s.refused(ctx, w.Migration, id) != nil {
+		return
+	}
+	if err := s.acceptOne(ctx, &w); err != nil {
+		s.cfg.Log.Warn("live migration refused", slog.Any("migration", w.Migration), slog.String("server", w.Server), slog.Any("error", err))
+		if err := s.refuse(ctx, &w, err); err != nil {
+			s.cfg.Log.Warn("refusal of a live migration not told", slog.Any("migration", w.Migration), slog.Any("error", err))
 		}
 	}
 }
