@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"elstore/volume"
 	"elstore/volume/fault"
 )
 
@@ -76,17 +77,41 @@ func (s *Service) Resolve(ctx context.Context, q Ref, owner Side) (Info, error) 
 	})
 }
 
-// settle ends a migration between two servers that needs an operator: the volumes are not theirs any more, and so are left alone. The
-// caller has the turn.
+// settle ends a migration between two servers that needs an operator: those of the volumes that are not theirs any more are left alone.
+// The caller has the turn.
 func (s *Service) settle(ctx context.Context, m *migration, e Event) error {
 	rec := s.look(m)
 	if !rec.between() || rec.State != NeedsOperator {
 		return nil
 	}
-	for _, p := range rec.Parts {
-		s.cfg.Exports.Revisit(ctx, p.Volume)
+	var errs []error
+	for i := range rec.Parts {
+		s.cfg.Exports.Revisit(ctx, rec.Parts[i].Volume)
+		errs = append(errs, s.settleOne(ctx, m, &rec, &rec.Parts[i], e))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	return s.end(ctx, m, e, Proven)
+}
+
+// settleOne makes a volume that this server has still the side's that the operator said.
+func (s *Service) settleOne(ctx context.Context, m *migration, rec *Record, p *Part, e Event) error {
+	x, id := s.cfg.Exports, m.id.String()
+	switch at := s.standing(ctx, rec, p); {
+	case rec.Here == Source && at == sourcesPen && e == ToSource:
+		return x.Decide(ctx, p.Volume, id, p.Source, p.Destination, true)
+	case rec.Here == Source && at == sourcesPen: // the destination can't have it without the pen: then nobody has
+		return x.Decide(ctx, p.Volume, id, volume.ID{}, p.Source, true)
+	case rec.Here == Destination && at == passed && e == ToSource:
+		if err := s.quiet(ctx, m, Destination); err != nil {
+			return err
+		}
+		return x.Return(ctx, p.Volume, id, p.Destination)
+	case rec.Here == Destination && at == passed:
+		return x.Commit(ctx, p.Volume, id, p.Destination)
+	}
+	return nil
 }
 
 // decide makes the event happen that how says, and carries it out.
