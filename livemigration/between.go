@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"elstore/export"
 	"elstore/volume"
 	"elstore/volume/fault"
 )
@@ -188,6 +187,12 @@ func (s *Service) carryOut(ctx context.Context, m *migration, rec *Record, books
 
 // end journals the events that are the migration's last.
 func (s *Service) end(ctx context.Context, m *migration, events ...Event) error {
+	if rec := s.look(m); rec.Here == Destination {
+		// Before that is journalled: from then on the next migration of the volume may write its own.
+		if err := s.unwish(ctx, &rec); err != nil {
+			s.cfg.Log.Warn("note of a live migration not removed", slog.Any("migration", m.id), slog.Any("error", err))
+		}
+	}
 	if err := m.pen.take(ctx); err != nil {
 		return err
 	}
@@ -211,13 +216,6 @@ func (s *Service) end(ctx context.Context, m *migration, events ...Event) error 
 	}
 	if rec.Owner == rec.Here {
 		s.open(&rec, rec.Here)
-	}
-	if rec.Here == Destination { // what stays is of a migration that has ended
-		for _, note := range []string{export.WishNote, export.AnswerNote} {
-			if err := s.cfg.Exports.SetNote(ctx, rec.first(), note, nil); err != nil {
-				s.cfg.Log.Warn("note of a live migration not removed", slog.Any("migration", m.id), slog.String("note", note), slog.Any("error", err))
-			}
-		}
 	}
 	return nil
 }

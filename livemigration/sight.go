@@ -14,7 +14,8 @@ const (
 	wishPrepare wish = "prepare"
 	wishPen     wish = "pen"
 	wishRevert  wish = "revert"
-	wishNone    wish = "none" // there is no wish: the destination's server has ended
+	wishNone    wish = "none"      // there is no wish: the destination's server has ended
+	wishOther   wish = "another's" // it is of another migration, and so this one was over for whoever wrote it
 )
 
 // The standings. The zero standing is that it could not be read.
@@ -66,6 +67,8 @@ func (v *sight) next() task {
 	switch {
 	case !v.status.Open() || v.status.State == NeedsOperator:
 		return taskNone
+	case v.any(somebodys) && v.status.State == Preparing:
+		return taskFail // first, since nobody can be asked about what is not prepared
 	case v.any(somebodys):
 		return taskStuck
 	case v.here == Source:
@@ -92,11 +95,13 @@ func (v *sight) nextOfSource() task {
 		return taskGone
 	case v.status.Pen == Destination && v.all(sources):
 		return taskBack
+	case v.status.Pen == Destination && !v.any(passed) && !v.any(""):
+		return taskStuck // some are the one's and some the other's, as neither of them decides: they were taken over
 	case v.status.Pen == Destination:
 		return taskNone
 	case v.wish == wishPen:
 		return taskPass
-	case v.wish == wishRevert, v.wish == wishNone:
+	case v.wish == wishRevert, v.wish == wishNone, v.wish == wishOther:
 		return taskRevert
 	}
 	return taskNone
@@ -112,14 +117,18 @@ func (v *sight) nextOfDestination() task {
 			return taskTake
 		}
 	case Concluding:
-		if v.all(destinations) {
+		switch {
+		case v.all(destinations):
 			return taskProven
+		case v.any(passed):
+			return taskCommit
+		case !v.any(""):
+			return taskStuck // the source's server has taken a volume over
 		}
-		return taskCommit
 	case Reverting:
 		switch {
-		case v.wish != wishRevert: // before it can be proven: the source's server may be about to let the destination in
-			return taskAsk
+		case v.wish != wishRevert && v.wish != wishOther:
+			return taskAsk // before it can be proven: the source's server may be about to let the destination in
 		case v.any(passed):
 			return taskReturn
 		case v.all(sources):

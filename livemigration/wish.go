@@ -60,7 +60,7 @@ func (s *Service) wishOf(ctx context.Context, rec *Record) wish {
 	case err != nil:
 		return ""
 	case w.Migration != rec.ID:
-		return wishNone // of another one, which came after this had ended
+		return wishOther
 	}
 	return w.Wish
 }
@@ -75,6 +75,20 @@ func (s *Service) wish(ctx context.Context, rec *Record, w wish) error {
 		return err
 	}
 	return s.cfg.Exports.SetNote(ctx, rec.Parts[0].Volume, export.WishNote, append(data, '\n'))
+}
+
+// unwish removes what the two servers said about a migration that has ended. What others say about another one stays.
+func (s *Service) unwish(ctx context.Context, rec *Record) error {
+	x, first := s.cfg.Exports, rec.first()
+	if w := s.wishOf(ctx, rec); w != wishNone && w != wishOther {
+		if err := x.SetNote(ctx, first, export.WishNote, nil); err != nil {
+			return err // with the wish the answer stays, so that it is not taken up again
+		}
+	}
+	if s.refused(ctx, rec.ID, first) == nil {
+		return nil
+	}
+	return x.SetNote(ctx, first, export.AnswerNote, nil)
 }
 
 // refusal is why the source's server does not let the destination in.
