@@ -90,7 +90,11 @@
 // No timer, no heartbeat and no silence gives the pen to anybody: while the server that has it is gone, the machine waits, and the pen moves
 // when that server is back. Beside the lock there is export's lease, for file systems that lose locks: a server that has not read its Book for
 // 15 s answers nothing. A host that never comes back leaves volumes to be taken over (`takeover`, `old_host_is_off` of an export), which
-// ends their migration.
+// ends their migration. Where that was done to some of a set's volumes the migration needs an operator, on each of the two servers: resolve
+// frees those that this one still has.
+//
+// A Wish of another migration says to the source's server what no Wish does, that the destination's has ended; and a destination's server
+// that finds one leaves it there.
 //
 // # Lock order
 //
