@@ -233,7 +233,7 @@ func TestFencedByAnotherServer(t *testing.T) {
 }
 
 // hops is how often the machine of TestMachineMovesBetweenServers moves.
-var hops = flag.Int("hops", 3, "how often a machine moves between two servers")
+var hops = flag.Int("hops", 2, "how often a machine moves between two servers")
 
 // A machine writes and checks every block, and moves between two hosts meanwhile, there and back, each of which has a server of its own: its
 // numbers go on, and nothing that it reads is wrong. Before it first moves, and while it does, a server is killed.
