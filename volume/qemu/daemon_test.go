@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -348,4 +349,61 @@ func TestOpenerForgets(t *testing.T) {
 	_, err := o.Open(t.Context(), OpenOptions{Image: Image{Path: "/dev/null", Format: Raw}})
 	wantCode(t, err, fault.ImageToolFailed)
 	wantCode(t, o.Available(), fault.ImageToolMissing)
+}
+
+// The socket that the daemon makes has a name only until somebody has connected, and nothing else can be made there.
+func TestDoor(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40)) // longer than a socket's path may be
+	must(t, os.Mkdir(dir, 0o700))
+	d, err := newDoor(dir)
+	must(t, err)
+	defer d.close()
+	if st, err := os.Stat(d.dir); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("the directory is %v, %v", st, err)
+	}
+	if _, err := d.enter(t.Context()); err == nil {
+		t.Error("a connection with nobody there to accept it")
+	}
+	if d, err = newDoor(dir); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: d.path(int(d.at.Fd()))}))
+	must(t, unix.Listen(fd, 1))
+	c, err := d.enter(t.Context())
+	must(t, err)
+	defer c.Close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v, %v is left", left, err)
+	}
+	if _, err := newDoor(filepath.Join(dir, "missing")); err == nil {
+		t.Error("a socket in a directory that is not there")
+	}
+}
+
+// Where QEMU has no queue to offer, all goes over NBD.
+func TestDeviceWithoutQueue(t *testing.T) {
+	path := image(t, QCOW2, 1<<20)
+	o := realOpener(t, OpenerConfig{})
+	options := OpenOptions{Name: "test", Image: Image{Path: path, Format: QCOW2}}
+	process, err := o.launch(t.Context(), options, nil)
+	must(t, err)
+	process.door.close() // so that it can't make its socket
+	must(t, process.export(t.Context(), options))
+	d := &Device{opener: o, options: options, log: o.config.Log}
+	l, err := d.connect(t.Context(), process, nil)
+	must(t, err)
+	if l.queue != nil || l.busy() || l.lost() != nil {
+		t.Error("there is a queue")
+	}
+	data, got := pattern(1<<20), make([]byte, 1<<20)
+	must(t, l.write(0, 1<<20, data[:5], data[5:]))
+	must(t, l.read(got, 0))
+	if !bytes.Equal(got, data) || l.heard() == 0 {
+		t.Error("it is not what was written")
+	}
+	l.close()
+	must(t, process.stop())
 }

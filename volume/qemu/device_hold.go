@@ -115,7 +115,7 @@ func (d *Device) resize(ctx context.Context, size int64) error {
 	}
 	var fresh *link
 	if err == nil {
-		fresh, err = d.connect(command, l.daemon)
+		fresh, err = d.connect(command, l.daemon, l.queue)
 	}
 	if err == nil {
 		refusal = errors.Join(refusal, fresh.conn.flush(command))
@@ -153,7 +153,7 @@ func (d *Device) Close() error {
 	d.turn.Broadcast()
 	d.mu.Unlock()
 	if running {
-		l.conn.close()
+		l.close()
 		if serr := l.daemon.stop(); serr != nil {
 			d.log.Error("storage daemon does not end", slog.Any("error", serr))
 			err = errors.Join(err, serr)

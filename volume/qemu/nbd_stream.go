@@ -99,8 +99,13 @@ func (s *nbdStream) writev(fd uintptr) {
 	}
 }
 
-// close ends reads and writes that are under way, too.
-func (s *nbdStream) close() {
+// shutdown ends reads and writes that are under way, and those to come.
+func (s *nbdStream) shutdown() {
 	_ = s.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+}
+
+// close is shutdown, and frees the socket.
+func (s *nbdStream) close() {
+	s.shutdown()
 	_ = s.file.Close()
 }
