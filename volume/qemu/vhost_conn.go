@@ -36,6 +36,7 @@ type vhostConn struct {
 	free    []int // places that are free
 	waiting bool  // somebody waits, or is about to: always, while a request is under way
 	err     error // why it ended
+	over    bool  // nobody will wait any more
 	users   int   // of the memory and the signals
 	tickets uint64
 	serving uint64 // whose turn it is to get memory, by ticket
@@ -166,20 +167,10 @@ func (c *vhostConn) release(k *vhostCall) {
 // leave counts out somebody who looked at the memory and the signals, which are freed with the last of them. The caller
 // holds mu.
 func (c *vhostConn) leave() {
-	if c.users--; c.users == 0 && c.ended() {
+	if c.users--; c.users == 0 && c.over {
 		c.memory.close()
 		c.kick.close()
 		c.call.close()
-	}
-}
-
-// ended reports whether nobody will wait any more.
-func (c *vhostConn) ended() bool {
-	select {
-	case <-c.gone:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -221,7 +212,7 @@ func (c *vhostConn) cut() {
 	lead := !c.waiting
 	c.waiting = true
 	c.room.Broadcast()
-	if !c.ended() { // then it may be closed
+	if !c.over { // then it may be closed
 		c.kick.drain()
 	}
 	c.mu.Unlock()

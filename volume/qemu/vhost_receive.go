@@ -174,7 +174,8 @@ func (c *vhostConn) finish(err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.over = true
+	c.leave() // before anybody hears of the end
 	close(c.gone)
 	close(c.lead)
-	c.leave()
 }
