@@ -21,16 +21,20 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 CODE = $(wildcard cmd volume pool export cloudinit iso livemigration api test)
 TOOL = go tool -modfile=test/tools.mod
 
-.PHONY: help build build-ceph ceph-up ceph-down package run demo test cover check lint format bench fuzz soak clean need-go
+.PHONY: help build build-ceph ceph-up ceph-down package package-ceph run demo test cover check lint vuln format bench fuzz soak clean need-go
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: need-go ## build bin/elstore: static, reproducible, with its version
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/elstore ./cmd/elstore
 
 package: need-go ## a .deb and a .rpm in bin/package, with a systemd unit
 	@$(MAKE) build
+	@.ci/package bin/elstore '$(PACKAGE_VERSION)' bin/package
+
+package-ceph: need-go ## the same with Ceph, as elstore-ceph, which takes the place of elstore
+	@$(MAKE) build-ceph
 	@.ci/package bin/elstore '$(PACKAGE_VERSION)' bin/package
 
 build-ceph: need-go ## build bin/elstore with Ceph: needs cgo, librbd-dev and librados-dev, which it installs
@@ -56,12 +60,12 @@ demo: need-go ## the whole story against a server of its own, each step with its
 
 test: need-go ## install what the tests need, and run them all
 	@.ci/setup test
-	go test -race -shuffle=on -timeout=30m ./...
+	@.ci/gotest -race -shuffle=on -timeout=15m ./...
 	@.ci/test-ceph $(CEPH_TAGS)
 
 cover: need-go ## how much of each package its own tests reach
 	@.ci/setup test
-	go test -cover -timeout=30m $(addprefix ./,$(addsuffix /...,$(filter-out test cmd,$(CODE))))
+	go test -cover -timeout=15m $(addprefix ./,$(addsuffix /...,$(filter-out test cmd,$(CODE))))
 
 check: need-go ## formatting, vet, modules, imports and every linter
 	@.ci/setup test
@@ -74,6 +78,9 @@ check: need-go ## formatting, vet, modules, imports and every linter
 
 lint: need-go
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
+
+vuln: need-go ## known vulnerabilities in what is imported, by govulncheck; GOVULNDB=URL names another database
+	$(TOOL) govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
 
 format: need-go ## format the code, and let go fix bring it up to date
 	go fix ./...

@@ -22,6 +22,7 @@ func authenticated(control *access.Control, next http.Handler) http.Handler {
 			return err
 		}
 		ctx := r.Context()
+		notedOf(ctx).caller = caller
 		if t := trailOf(ctx); t != nil {
 			t.caller = caller
 		}

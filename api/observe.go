@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"elstore/api/access"
 	"elstore/api/rest"
 )
 
@@ -46,22 +47,43 @@ func sane(id string) bool {
 	return true
 }
 
-type routeKey struct{}
-
-// setRoute notes which route the request took, for its line in the log.
-func setRoute(ctx context.Context, pattern string) {
-	if route, ok := ctx.Value(routeKey{}).(*string); ok {
-		*route = pattern
-	}
+// noted is what is found out about a request while it is served, for its line in the log.
+type noted struct {
+	route  string
+	caller *access.Caller // nil until it is known, or where nobody is asked
 }
 
-// withRoute gives a request a place for its route.
-func withRoute(ctx context.Context) (context.Context, *string) {
-	if route, ok := ctx.Value(routeKey{}).(*string); ok {
-		return ctx, route
+type notedKey struct{}
+
+// notedOf returns the notes of a request, or a place for nobody's where it has none.
+func notedOf(ctx context.Context) *noted {
+	if n, ok := ctx.Value(notedKey{}).(*noted); ok {
+		return n
 	}
-	route := new("")
-	return context.WithValue(ctx, routeKey{}, route), route
+	return &noted{}
+}
+
+// withNoted gives a request a place for notes.
+func withNoted(ctx context.Context) (context.Context, *noted) {
+	if n, ok := ctx.Value(notedKey{}).(*noted); ok {
+		return ctx, n
+	}
+	n := &noted{}
+	return context.WithValue(ctx, notedKey{}, n), n
+}
+
+// who are the attributes that say who sent a request: its name for people, as the audit log has it, and the identity of a user. What is
+// in a name the log's handlers quote.
+func (n *noted) who() []slog.Attr {
+	c := n.caller
+	if c == nil || c.Role == access.Anonymous {
+		return nil
+	}
+	attrs := []slog.Attr{slog.String("who", cut(c.Name))}
+	if who := c.Who(); who != nil {
+		attrs = append(attrs, slog.String("identity", who.String()))
+	}
+	return attrs
 }
 
 // logged writes one line per request: at debug what read and succeeded, at warn what failed by our doing or
@@ -69,16 +91,17 @@ func withRoute(ctx context.Context) (context.Context, *string) {
 func logged(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		ctx, route := withRoute(r.Context())
+		ctx, note := withNoted(r.Context())
 		rec := rest.Record(w)
 		whole := false
 		defer func() {
 			attrs := []slog.Attr{
-				slog.String("method", cut(r.Method)), slog.String("route", *route), slog.Int("status", rec.Status()),
+				slog.String("method", cut(r.Method)), slog.String("route", note.route), slog.Int("status", rec.Status()),
 				slog.Int64("bytes", rec.Bytes()), slog.Float64("duration_ms", float64(time.Since(began).Microseconds())/1000),
 				slog.String("request_id", rest.RequestID(ctx)), slog.String("remote", r.RemoteAddr),
 			}
-			if *route == "" {
+			attrs = append(attrs, note.who()...)
+			if note.route == "" {
 				attrs = append(attrs, slog.String("path", cut(r.URL.EscapedPath())))
 			}
 			if err := rest.Failure(ctx); err != nil {

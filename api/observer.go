@@ -21,12 +21,12 @@ func observedBy(observer rest.Observer, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		ctx, end := observer(r)
-		ctx, route := withRoute(ctx)
+		ctx, note := withNoted(ctx)
 		rec := rest.Record(w)
 		whole := false
 		defer func() {
 			o := rest.Outcome{
-				Method: r.Method, Route: *route, Status: rec.Status(), Bytes: rec.Bytes(),
+				Method: r.Method, Route: note.route, Status: rec.Status(), Bytes: rec.Bytes(),
 				Took: time.Since(began), BrokenOff: !whole, RequestID: rest.RequestID(ctx),
 			}
 			if err := rest.Failure(ctx); err != nil {

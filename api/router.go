@@ -61,7 +61,7 @@ func mount(r *mux.Router, add func(*mux.Router)) {
 				pattern = "" // one that is told by something else than its path: an operator's
 			}
 			route.Handler(rest.Handler(func(w http.ResponseWriter, r *http.Request) error {
-				setRoute(r.Context(), pattern)
+				notedOf(r.Context()).route = pattern
 				if err := allowed(r, pattern); err != nil {
 					return err
 				}
@@ -128,7 +128,7 @@ func dispatch(pattern string, methods map[string]rest.Handler) rest.Handler {
 	}
 	slices.Sort(methodsAllowed)
 	return func(w http.ResponseWriter, r *http.Request) error {
-		setRoute(r.Context(), pattern)
+		notedOf(r.Context()).route = pattern
 		h := methods[r.Method]
 		switch {
 		case h == nil && r.Method == http.MethodOptions:

@@ -273,7 +273,7 @@ func (s *Service) Show(ctx context.Context, id volume.ID, by volume.Who) (State,
 	if _, err := s.volumes.Get(ctx, id, by); err != nil {
 		return State{}, err
 	}
-	return s.edit(ctx, id, nil, "read", func(e *volume.Edit, st *State) error {
+	st, err := s.edit(ctx, id, nil, "read", func(e *volume.Edit, st *State) error {
 		if st.Complete {
 			return nil
 		}
@@ -283,6 +283,10 @@ func (s *Service) Show(ctx context.Context, id volume.ID, by volume.Who) (State,
 		}
 		return err
 	})
+	if _, err := s.volumes.Get(ctx, id, by); err != nil {
+		return State{}, err // it became private while its turn was waited for
+	}
+	return st, err
 }
 
 // Recover builds the images of seeds whose last file had come when the server ended. It is called before anything else.

@@ -22,6 +22,9 @@ type scene struct {
 	book   Book // the editor changes it through its methods
 	q      *Request
 	idle   func() error // nil where nobody in this machine has the image open by its path
+	take   func() error // opens for writing what is open for reading
+	flush  func() error // what was written through what is open
+	visit  bool         // the volume is another server's: nobody changes the Book, and who is let in reads
 	closed bool         // the editor says that nobody is let in by this change
 	spares bool         // the editor says that whoever can't be let in is not to keep the others out
 }
@@ -47,19 +50,28 @@ type editor func(sc *scene) error
 // nil, and nothing of what was shut out is left. Others of the Book that could not be let in again are left to Run. It is the one
 // way in which attachments come and go.
 func (s *Service) change(ctx context.Context, id volume.ID, purpose string, q *Request, edit editor) (*exported, error) {
+	return s.changeIn(ctx, id, q, edit, func(fn func(ctx context.Context, t *volume.Turn) error) error {
+		return s.cfg.Volumes.Turn(ctx, id, purpose, fn)
+	})
+}
+
+// changeIn is change in a volume.Turn that enter begins.
+func (s *Service) changeIn(
+	ctx context.Context, id volume.ID, q *Request, edit editor, enter func(fn func(ctx context.Context, t *volume.Turn) error) error,
+) (*exported, error) {
 	done, err := s.turn(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if e := s.find(id); e != nil && e.stale() {
+	if e := s.find(id); e != nil && (e.stale() || q.takesOver() && s.visiting(e)) {
 		if err := s.letGo(ctx, e); err != nil {
 			return nil, err
 		}
 	}
 	var to *settled
 	for {
-		err = s.cfg.Volumes.Turn(ctx, id, purpose, func(ctx context.Context, t *volume.Turn) (err error) {
+		err = enter(func(ctx context.Context, t *volume.Turn) (err error) {
 			to, err = s.settle(ctx, t, q, edit)
 			return err
 		})
@@ -152,7 +164,10 @@ func (s *Service) settle(ctx context.Context, t *volume.Turn, q *Request, edit e
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{volume: v, shared: e.shared, book: old, q: q, idle: func() error { return t.Idle(ctx) }}
+	sc := &scene{
+		volume: v, shared: e.shared, book: old, q: q, visit: t.Visits(),
+		idle: func() error { return t.Idle(ctx) }, take: func() error { return t.Take(ctx) }, flush: func() error { return e.flush(ctx) },
+	}
 	if sc.marks, err = marks(e.dir); err != nil {
 		return nil, err
 	}
@@ -243,9 +258,12 @@ func (s *Service) fresh(e *exported, sc *scene) []Record {
 	if sc.closed {
 		return nil
 	}
+	if !sc.visit && sc.book.writer() != s.cfg.ServerID {
+		return nil
+	}
 	standing := s.standing(e)
 	return slices.DeleteFunc(slices.Clone(sc.book.Attachments), func(r Record) bool {
-		return slices.ContainsFunc(standing, func(a *attachment) bool { return a.rec.ID == r.ID })
+		return !sc.book.lets(r, s.cfg.ServerID) || s.over(r) || slices.ContainsFunc(standing, func(a *attachment) bool { return a.rec.ID == r.ID })
 	})
 }
 
@@ -287,8 +305,11 @@ func (p *passage) letIn(ctx context.Context, r Record, claim *volume.Opened) err
 	return nil
 }
 
-// mark writes the client's marker.
+// mark writes the client's marker, unless that is another server's to do.
 func (p *passage) mark(r Record, k Kind) error {
+	if p.scene.visit {
+		return nil
+	}
 	name := Name(r.Client, p.e.id) + markerSuffix
 	if err := p.e.store.ask("mark", name); err != nil {
 		return err
@@ -366,6 +387,7 @@ func (p *passage) enter(ctx context.Context) error {
 	defer s.mu.Unlock()
 	e.attachments = append(e.attachments, p.added...)
 	e.book, e.owner, e.private = p.scene.book, p.scene.volume.Meta.Creator, p.scene.volume.Meta.Private
+	e.visit = p.scene.visit
 	for _, a := range e.attachments {
 		if r, ok := e.book.Get(a.rec.ID); ok {
 			a.rec = r
@@ -439,7 +461,7 @@ func same(a, b *Book) bool {
 	if len(a.Attachments)+len(b.Attachments) == 0 {
 		return true
 	}
-	return a.Server == b.Server && a.Epoch == b.Epoch && slices.EqualFunc(a.Attachments, b.Attachments, func(x, y Record) bool {
+	return a.Server == b.Server && a.Pen == b.Pen && a.Epoch == b.Epoch && slices.EqualFunc(a.Attachments, b.Attachments, func(x, y Record) bool {
 		return string((&Book{Attachments: []Record{x}}).encode()) == string((&Book{Attachments: []Record{y}}).encode())
 	})
 }

@@ -63,12 +63,15 @@ func (x *examined) add(s Severity, path, what, cure string) {
 
 // records looks at what the Book says.
 func (x *examined) records() {
-	if n := len(x.book.Attachments); n > 0 && x.server != "" && x.book.Server != x.server {
+	if n := len(x.book.Attachments); n > 0 && x.server != "" && x.book.Server != x.server && !x.book.Visits(x.server) {
 		x.add(Note, path(bookName), "the volume's exports are those of the server "+x.book.Server+", and not of this one's, "+x.server,
 			"start that server on them; or export the volume anew here, with which they end")
 	}
 	for _, r := range x.book.Attachments {
 		name := Name(r.Client, x.id) + markerSuffix
+		if x.book.between() {
+			break // markers are for who has the volume
+		}
 		if !slices.ContainsFunc(x.marks, func(m mark) bool { return m.name == name }) {
 			x.add(Warning, path(bookName), "client "+r.Client.String()+" has an export over "+r.Kind+" without the marker "+name, "")
 		}
@@ -85,6 +88,7 @@ func (x *examined) markers() {
 			x.add(Note, m.name, "another system exports the volume: it keeps this file fresh", "")
 		case m.Server == "":
 			x.add(Problem, m.name, "another system exported the volume, and does not keep this file fresh any more", "remove the file when that system has ended the export")
+		case recorded && x.book.between() && m.Server == x.book.guest():
 		case recorded && m.Server != x.book.Server && fresh:
 			x.add(Problem, m.name, "the server "+m.Server+" keeps this marker fresh, and the records are the server "+x.book.Server+"'s: both may export the volume",
 				"stop one of them")
@@ -119,6 +123,8 @@ func (x *examined) leftovers(dir *os.Root) {
 		switch {
 		case strings.HasPrefix(name, durable.TempPrefix):
 			x.add(Warning, file, "a record was being written as the server ended", "")
+		case file != path(bookName) && len(x.book.Attachments) == 0 && (file == path(WishNote) || file == path(AnswerNote)):
+			x.add(Note, file, "this is of a live migration between two servers that has ended", "remove the file")
 		case file != path(bookName) && len(x.book.Attachments) == 0:
 			x.add(Note, file, "this is of an export that has ended; the next one of its kind clears it", "")
 		}

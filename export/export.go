@@ -156,7 +156,7 @@ func (s *Service) adopt(sc *scene) error {
 	if m, ok := foreign(sc.marks, s.cfg.ServerID, time.Now()); ok && !sc.q.takesOver() {
 		return exportedBy(id, &m)
 	}
-	if sc.book.Server == s.cfg.ServerID {
+	if sc.book.Server == s.cfg.ServerID && (sc.book.writer() == s.cfg.ServerID || !sc.q.takesOver()) {
 		return nil
 	}
 	if len(sc.book.Attachments) > 0 {
@@ -189,7 +189,7 @@ func exportedBy(id volume.ID, m *mark) error {
 
 // elsewhere refuses, before any lock is waited for, what another server keeps fresh. A takeover looks for longer.
 func (s *Service) elsewhere(ctx context.Context, q *Request) error {
-	if s.find(q.Volume) != nil {
+	if e := s.find(q.Volume); e != nil && !s.visiting(e) {
 		return nil
 	}
 	before, err := s.look(ctx, q.Volume)

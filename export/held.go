@@ -15,6 +15,8 @@ func (s *Service) Recorded(id volume.ID, dir *os.Root) string {
 	switch {
 	case err != nil:
 		return err.Error()
+	case b.between():
+		return fmt.Sprintf("volume %s is moving between the servers %s and %s; conclude or revert its live migration first", id, b.Server, b.guest())
 	case len(b.Attachments) == 0 || b.Server != s.cfg.ServerID:
 		return ""
 	}

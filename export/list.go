@@ -14,9 +14,10 @@ import (
 type Info struct {
 	Volume    volume.ID
 	Pool      string
-	Name      string // see Name
-	Record    Record // without secrets
-	Rates     Rates  // that count, the volume's where the record has none
+	Owner     volume.Who // of the volume; nil where that can't be known
+	Name      string     // see Name
+	Record    Record     // without secrets
+	Rates     Rates      // that count, the volume's where the record has none
 	Where     []string
 	State     State
 	Sessions  []Session
@@ -43,12 +44,12 @@ type Query struct {
 func (s *Service) List(ctx context.Context, q Query) []Info {
 	return s.list(q, func(i *Info) {
 		if v, err := s.cfg.Volumes.Get(ctx, i.Volume, nil); err == nil {
-			i.Pool, i.Rates = v.Pool, i.Record.Rates.Over(RatesOf(v.Meta))
+			i.Pool, i.Owner, i.Rates = v.Pool, &v.Meta.Creator, i.Record.Rates.Over(RatesOf(v.Meta))
 		}
 	})
 }
 
-// Brief is List of all, without the pools and the volumes' rates: it asks no storage, and so never waits for one.
+// Brief is List of all, without the pools, owners and volumes' rates: it asks no storage, and so never waits for one.
 func (s *Service) Brief() []Info { return s.list(Query{}, func(*Info) {}) }
 
 func (s *Service) list(q Query, complete func(*Info)) []Info {
@@ -146,6 +147,7 @@ func (s *Service) orphansOf(ctx context.Context, id volume.ID) (list []Orphan) {
 	}
 	for _, r := range b.Attachments {
 		switch {
+		case b.Passed() || !b.lets(r, b.Server): // it moves between two servers
 		case b.Server != s.cfg.ServerID:
 			add("its records are of the server " + b.Server + ", and have client " + r.Client.String() + " over " + r.Kind)
 		case !s.stands(id, r.ID):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"time"
 
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -44,14 +43,14 @@ type Passing struct {
 	Destination volume.ID     // the id that the new one gets
 	Client      volume.Client // of the new one
 	Initiator   string        // the only one that may log in through it; "" is any
+	Server      string        // the id of the one that lets it in, where that is another
 }
 
 // Source returns a client's attachment to a volume, the one that a live migration begins at, without its secrets. Where it has
 // several, initiator says which is meant.
 func (s *Service) Source(ctx context.Context, id volume.ID, client volume.Client, initiator string) (Record, error) {
 	var found []Record
-	v, err := s.cfg.Volumes.Get(ctx, id, nil)
-	if err != nil {
+	if _, err := s.cfg.Volumes.Get(ctx, id, nil); err != nil {
 		return Record{}, err
 	}
 	for _, i := range s.List(ctx, Query{Client: &client, Volume: &id}) {
@@ -61,32 +60,11 @@ func (s *Service) Source(ctx context.Context, id volume.ID, client volume.Client
 	}
 	switch {
 	case len(found) == 0:
-		if err := s.passesElsewhere(ctx, &v); err != nil {
-			return Record{}, err
-		}
 		return Record{}, fault.Errorf(fault.VolumeNotExported, "volume %s is not exported to client %s; only what is exported can migrate", id, client)
 	case len(found) > 1:
 		return Record{}, fault.Errorf(fault.BadRequest, "volume %s is exported to client %s %d times; 'source' has to name the initiator", id, client, len(found))
 	}
 	return found[0], nil
-}
-
-// passesElsewhere says of a volume that another server exports where it can migrate, and why its machine can't come through this one.
-func (s *Service) passesElsewhere(ctx context.Context, v *volume.Volume) error {
-	list, err := s.look(ctx, v.ID)
-	if err != nil {
-		return err
-	}
-	m, ok := foreign(list, s.cfg.ServerID, time.Now())
-	if !ok {
-		return nil
-	}
-	why := "two servers can't yet pass the right to write a volume from one to the other"
-	if v.Meta.Format == volume.QCOW2 {
-		why = "an image in qcow2 format can be open in one server at a time"
-	}
-	return fault.Errorf(fault.VolumeAlreadyExported,
-		"volume %s is exported by %s and migrates there: its destination attaches through that server too, and not through this one, since %s", v.ID, m.where(), why)
 }
 
 // Admit makes the destination's attachment to a volume stand beside the source's, which stays as it is. The same call again changes
@@ -112,7 +90,8 @@ func (s *Service) admitPassing(sc *scene, p *Passing) error {
 		switch {
 		case r.Migration != "" && r.Migration != p.Migration:
 			return fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s; conclude or revert that first", p.Volume, r.Migration)
-		case r.ID == p.Source || r.ID == p.Destination || m.Shareable || m.ReadOnly:
+		case r.ID == p.Source || r.ID == p.Destination:
+		case (m.Shareable || m.ReadOnly) && p.Server == "":
 		default:
 			return fault.Errorf(fault.VolumeAlreadyExported, "volume %s is exported to client %s over %s too; end that first", p.Volume, r.Client, r.Kind)
 		}
@@ -125,6 +104,11 @@ func (s *Service) admitPassing(sc *scene, p *Passing) error {
 	}
 	if _, there := sc.book.Find(p.Client, source.Kind); there && p.Client != source.Client {
 		return fault.Errorf(fault.VolumeAlreadyExported, "volume %s is exported to client %s already; end that first", p.Volume, p.Client)
+	}
+	if p.Server != "" {
+		if err := s.movable(&sc.volume); err != nil {
+			return err
+		}
 	}
 	r, err := s.passTo(sc, &source, p)
 	if err != nil {
@@ -147,13 +131,13 @@ func (s *Service) passTo(sc *scene, source *Record, p *Passing) (Record, error) 
 	}
 	r := Record{
 		ID: p.Destination, Client: p.Client, Kind: source.Kind, Initiator: p.Initiator, ReadOnly: source.ReadOnly, Multipath: source.Multipath,
-		Rates: source.Rates, Migration: p.Migration,
+		Rates: source.Rates, Migration: p.Migration, Server: p.Server,
 	}
 	q := Request{Volume: p.Volume, Client: p.Client, Kind: source.Kind, Initiator: p.Initiator}
 	if err := k.Complete(&sc.volume, &q, &r); err != nil {
 		return Record{}, err
 	}
-	if r.User == "" && r.Client == source.Client && (r.Initiator == "" || r.Initiator == source.Initiator) {
+	if r.User == "" && r.Client == source.Client && p.Server == "" && (r.Initiator == "" || r.Initiator == source.Initiator) {
 		return Record{}, fault.Errorf(fault.BadRequest,
 			"without CHAP, source and destination of one client are told apart by their initiator names: 'destination' needs an 'initiator' that is not %q", source.Initiator)
 	}
@@ -176,7 +160,11 @@ func (s *Service) Decide(ctx context.Context, id volume.ID, migration string, ke
 		if !ok && !allowed {
 			return gone(id, keep)
 		}
-		sc.book.Drop(func(r Record) bool { return r.ID == lose })
+		if sc.book.Passed() {
+			return fault.Errorf(fault.VolumeMigrating, "the right to write volume %s is with the server %s, which alone can end its migration", id, sc.book.Pen)
+		}
+		// Without its journal a migration between two servers is decided without the id of what loses.
+		sc.book.Drop(func(r Record) bool { return r.ID == lose || r.Server != "" && r.Migration == migration && r.ID != keep })
 		if ok && r.Migration == migration {
 			r.Migration = ""
 			sc.book.Set(r)
@@ -221,13 +209,13 @@ func (s *Service) ShutGate(ctx context.Context, id, of volume.ID) error {
 	return a.gate.Shut(ctx, s.claim(migration, of))
 }
 
-// OpenGate lets an attachment change the medium, for a live migration. It returns whether it does: the attachment may not stand, and
-// where it takes part in another migration by now that one decides.
+// OpenGate lets an attachment change the medium, for a live migration. It returns whether it does: the attachment may not stand, or for
+// reading alone, and where it takes part in another migration by now that one decides.
 func (s *Service) OpenGate(id, of volume.ID, migration string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock() // with it: no other migration begins before the gate is open
 	e := s.volumes[id]
-	if e == nil {
+	if e == nil || e.visit {
 		return false
 	}
 	i := slices.IndexFunc(e.attachments, func(a *attachment) bool { return a.rec.ID == of })
@@ -331,7 +319,15 @@ func (s *Service) gateOf(ctx context.Context, r Record) *Gate {
 	return g
 }
 
-// dropEnded takes out of a Book what a migration was decided against while it could not be carried out.
+// dropEnded takes out of a Book what a migration was decided against while it could not be carried out. Between two servers that is more
+// than to drop it.
 func (s *Service) dropEnded(b *Book) {
-	b.Drop(func(r Record) bool { return r.Migration != "" && s.pen != nil && s.pen.Ended(r.Migration, r.ID) })
+	if !b.between() {
+		b.Drop(s.over)
+	}
+}
+
+// over reports whether an attachment's migration was decided against it.
+func (s *Service) over(r Record) bool {
+	return r.Migration != "" && s.pen != nil && s.pen.Ended(r.Migration, r.ID)
 }

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -29,6 +30,7 @@ type Record struct {
 	Multipath bool   // several sessions of one initiator
 	Path      bool   // the image's path was given away: it can't be fenced while it is open
 	Migration string // the live migration that it is part of, or ""
+	Server    string // the id of the server that lets it in, where that is not the Book's: the destination's of a live migration
 	Port      uint16 // number of the client among those of the volume, from 1 on; the same for all of a client's attachments
 	Rates     Rates  // over those of the volume
 }
@@ -36,9 +38,39 @@ type Record struct {
 // Book is what a server keeps of the attachments to one volume.
 type Book struct {
 	Server      string // the id of the server that acts on it
+	Pen         string // the id of the server that may have the volume open for writing, where that is not Server
 	Epoch       int64  // of the newest attachment that it ever had
 	Attachments []Record
 }
+
+// lets reports whether a server lets an attachment of the Book in.
+func (b *Book) lets(r Record, server string) bool { return cmp.Or(r.Server, b.Server) == server }
+
+// writer returns the server that may have the volume open for writing.
+func (b *Book) writer() string { return cmp.Or(b.Pen, b.Server) }
+
+// between reports whether the volume is moving between two servers.
+func (b *Book) between() bool {
+	return b.Pen != "" || slices.ContainsFunc(b.Attachments, func(r Record) bool { return r.Server != "" })
+}
+
+// guest returns the other of the two servers between which the volume moves.
+func (b *Book) guest() string {
+	for _, r := range b.Attachments {
+		if r.Server != "" {
+			return r.Server
+		}
+	}
+	return b.Pen
+}
+
+// Visits reports whether a server lets somebody in whose Book is another server's.
+func (b *Book) Visits(server string) bool {
+	return b.Server != server && slices.ContainsFunc(b.Attachments, func(r Record) bool { return r.Server == server })
+}
+
+// Passed reports whether the pen is another server's than the Book.
+func (b *Book) Passed() bool { return b.writer() != b.Server }
 
 // Find returns a client's attachment of a kind.
 func (b *Book) Find(client volume.Client, kind string) (Record, bool) {
@@ -122,6 +154,7 @@ type savedRecord struct {
 	Multipath  bool          `json:"multipath,omitempty"`
 	Path       bool          `json:"path,omitempty"`
 	Migration  string        `json:"migration,omitempty"`
+	Server     string        `json:"server,omitempty"`
 	Port       uint16        `json:"port"`
 	Rates      Rates         `json:"rates,omitzero"`
 }
@@ -129,21 +162,30 @@ type savedRecord struct {
 type savedBook struct {
 	Version     int           `json:"version"`
 	Server      string        `json:"server"`
+	Pen         string        `json:"pen,omitempty"`
 	Epoch       int64         `json:"epoch"`
 	Attachments []savedRecord `json:"attachments"`
 }
 
-// bookVersion is what this program writes, and the only one that it reads.
-const bookVersion = 1
+// bookVersion is that of a Book of one server, and bookBetween of one whose volume moves between two, which a program that doesn't know
+// of that must not act on. This program writes and reads both.
+const (
+	bookVersion = 1
+	bookBetween = 2
+)
 
 // encode writes the Book, secrets and all.
 func (b *Book) encode() []byte {
-	out := savedBook{Version: bookVersion, Server: b.Server, Epoch: b.Epoch, Attachments: []savedRecord{}}
+	out := savedBook{Version: bookVersion, Server: b.Server, Pen: b.Pen, Epoch: b.Epoch, Attachments: []savedRecord{}}
+	if b.between() {
+		out.Version = bookBetween
+	}
 	for _, r := range b.Attachments {
 		out.Attachments = append(out.Attachments, savedRecord{
 			ID: r.ID, Client: r.Client, Kind: r.Kind, Epoch: r.Epoch, Since: r.Since,
 			User: r.User, Secret: r.Secret.Reveal(), PeerUser: r.PeerUser, PeerSecret: r.PeerSecret.Reveal(), Initiator: r.Initiator,
-			ReadOnly: r.ReadOnly, Multipath: r.Multipath, Path: r.Path, Migration: r.Migration, Port: r.Port, Rates: r.Rates,
+			ReadOnly: r.ReadOnly, Multipath: r.Multipath, Path: r.Path, Migration: r.Migration, Server: r.Server,
+			Port: r.Port, Rates: r.Rates,
 		})
 	}
 	data, err := json.Marshal(out)
@@ -163,12 +205,12 @@ func parseBook(data []byte) (Book, error) {
 		return Book{}, fmt.Errorf("it is not the JSON of a book of exports")
 	}
 	switch {
-	case in.Version != bookVersion:
-		return Book{}, fmt.Errorf("its version is %d, and this server reads %d", in.Version, bookVersion)
+	case in.Version != bookVersion && in.Version != bookBetween:
+		return Book{}, fmt.Errorf("its version is %d, and this server reads %d and %d", in.Version, bookVersion, bookBetween)
 	case len(in.Attachments) > maxAttachments:
 		return Book{}, fmt.Errorf("it has over %d attachments", maxAttachments)
 	}
-	b := Book{Server: in.Server, Epoch: in.Epoch}
+	b := Book{Server: in.Server, Pen: in.Pen, Epoch: in.Epoch}
 	ids, ports := map[volume.ID]bool{}, map[uint16]volume.Client{}
 	for i, r := range in.Attachments {
 		other, taken := ports[r.Port]
@@ -187,8 +229,11 @@ func parseBook(data []byte) (Book, error) {
 			ID: r.ID, Client: r.Client, Kind: r.Kind, Epoch: r.Epoch, Since: r.Since,
 			User: r.User, Secret: login.NewSecret(r.Secret), PeerUser: r.PeerUser, PeerSecret: login.NewSecret(r.PeerSecret),
 			Initiator: r.Initiator, ReadOnly: r.ReadOnly, Multipath: r.Multipath, Path: r.Path, Migration: r.Migration,
-			Port: r.Port, Rates: r.Rates,
+			Server: r.Server, Port: r.Port, Rates: r.Rates,
 		})
+	}
+	if b.Pen != "" && !b.Visits(b.Pen) {
+		return Book{}, fmt.Errorf("its pen is a server's that lets nobody in")
 	}
 	return b, nil
 }

@@ -62,7 +62,8 @@ func TestParseBookRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":               "",
 		"cut off":               in(one)[:60],
-		"another version":       strings.Replace(in(one), `"version":1`, `"version":2`, 1),
+		"another version":       strings.Replace(in(one), `"version":1`, `"version":3`, 1),
+		"a pen that nobody has": strings.Replace(in(one), `"server":"s"`, `"server":"s","pen":"p"`, 1),
 		"too long":              in(one) + strings.Repeat(" ", maxBook),
 		"an id that is none":    in(strings.Replace(one, "0123", "xyz!", 1)),
 		"without a client":      in(strings.Replace(one, `"client"`, `"klient"`, 1)),

@@ -45,8 +45,19 @@ func (s *Service) restore(ctx context.Context, id volume.ID) {
 	if e := s.find(id); e != nil {
 		before = len(s.standing(e))
 	}
+	if abroad, err := s.visit(ctx, id); abroad {
+		s.mu.Lock()
+		if delete(s.waiting, id); err != nil && ctx.Err() == nil {
+			s.waiting[id] = err
+		}
+		s.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
+			s.complain(id, last, err)
+		}
+		return
+	}
 	e, err := s.change(ctx, id, "export", nil, func(sc *scene) error {
-		if sc.book.Server != s.cfg.ServerID && len(sc.book.Attachments) > 0 {
+		if sc.book.writer() != s.cfg.ServerID && len(sc.book.Attachments) > 0 {
 			return errForeign // nothing of it stands here, and its Book stays as it is
 		}
 		s.dropEnded(&sc.book)

@@ -113,7 +113,11 @@ func (s *Service) Beat(ctx context.Context) {
 func (s *Service) beat(e *exported) error {
 	began := s.cfg.now()
 	now := time.Now()
+	visiting := s.visiting(e)
 	for _, a := range s.standing(e) {
+		if visiting {
+			break // markers are for who has the volume
+		}
 		s.mu.Lock()
 		r := a.rec
 		s.mu.Unlock()
@@ -134,16 +138,24 @@ func (s *Service) beat(e *exported) error {
 		e.beaten.Store(&now)
 		return nil
 	}
+	s.mu.Lock()
+	epoch := e.book.Epoch // as it was before the Book is read: a change that comes between is ours
+	s.mu.Unlock()
 	b, err := e.store.readBook(e.id)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	mine := b.Server == s.cfg.ServerID && b.Epoch >= e.book.Epoch // a change that goes on is ours too
-	s.mu.Unlock()
+	mine := b.Epoch >= epoch && (b.writer() == s.cfg.ServerID || visiting && b.Visits(s.cfg.ServerID))
 	if !mine {
 		return errTaken
 	}
+	wish, err := e.store.Load(WishNote, maxNote)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	e.wished = wish != nil && !visiting
+	s.mu.Unlock()
 	e.lease.renew(began)
 	e.beaten.Store(&now)
 	return nil

@@ -195,8 +195,15 @@ func TestExportedElsewhere(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), one.cfg.ServerID) {
 		t.Errorf("%v does not say where", err)
 	}
-	// Nor does a machine pass to another host through it.
-	_, err = two.Source(t.Context(), id, bob, "")
+	// A machine passes to another host through it, if it is the client's.
+	server, r, err := two.Abroad(t.Context(), id, bob, "")
+	if err != nil || server != one.cfg.ServerID || r.Client != bob || r.Secret.Reveal() != "" {
+		t.Errorf("%q, %+v, %v", server, r, err)
+	}
+	_, _, err = two.Abroad(t.Context(), id, carol, "")
+	wantCode(t, err, fault.VolumeNotExported)
+	two.Service.cfg.Shared = func(string) bool { return false }
+	_, _, err = two.Abroad(t.Context(), id, bob, "")
 	wantCode(t, err, fault.VolumeAlreadyExported)
 	if err == nil || !strings.Contains(err.Error(), one.cfg.ServerID) || !strings.Contains(err.Error(), "attaches through that server") {
 		t.Errorf("%v does not say where it migrates", err)

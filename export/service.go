@@ -79,6 +79,8 @@ type exported struct {
 	book        Book
 	owner       volume.Client // of the volume, if it is private
 	private     bool
+	visit       bool // the volume is another server's, and open here for reading
+	wished      bool // the last good heartbeat found a wish beside it
 	attachments []*attachment
 	ghosts      []Record // that did not stand when they ended, and of which a unit may keep something
 }

@@ -21,7 +21,7 @@ func (s *Service) Unexport(ctx context.Context, id volume.ID, client volume.Clie
 	}
 	ends := func(r Record) bool { return r.Client == client && (kind == "" || r.Kind == kind) }
 	_, err := s.change(ctx, id, "unexport", nil, func(sc *scene) error {
-		if sc.book.Server != s.cfg.ServerID {
+		if sc.book.Server != s.cfg.ServerID && !sc.book.Visits(s.cfg.ServerID) {
 			if sc.shared && len(sc.book.Attachments) > 0 {
 				return nil // it is that server's to end; ours has nothing there
 			}

@@ -15,8 +15,17 @@ import (
 // proven yet, and is gone after without further calls. The same call again waits for it again.
 func (s *Service) Conclude(ctx context.Context, q Ref, force bool) (Info, error) {
 	return s.decide(ctx, q, func(m *migration) (Event, error) {
-		if rec := s.look(m); rec.State == Prepared && !force {
+		rec := s.look(m)
+		if rec.State == Prepared && rec.Here == Source {
+			return "", fault.Errorf(fault.MigrationState, "the destination attaches through the server %s: conclude it there", rec.Peer)
+		}
+		if rec.State == Prepared && !force {
 			if err := s.arrived(&rec); err != nil {
+				return "", err
+			}
+		}
+		if rec.State == Prepared && rec.Here == Destination {
+			if err := s.fetch(ctx, m); err != nil {
 				return "", err
 			}
 		}
@@ -42,7 +51,11 @@ func (s *Service) arrived(rec *Record) error {
 // Revert makes the source the owner again, and fences the destination. After the destination has written that is refused, unless the
 // caller asserts that the machine runs on the source. The answer is as Conclude's.
 func (s *Service) Revert(ctx context.Context, q Ref, assertSourceRunning bool) (Info, error) {
-	return s.decide(ctx, q, func(*migration) (Event, error) {
+	return s.decide(ctx, q, func(m *migration) (Event, error) {
+		if rec := s.look(m); rec.State == Prepared && rec.Here == Source && rec.Pen == Destination {
+			return "", fault.Errorf(fault.MigrationState,
+				"the destination has changed the volumes already, and the right to write them is with the server %s: revert it there", rec.Peer)
+		}
 		if assertSourceRunning {
 			return Assert, nil
 		}
@@ -52,15 +65,28 @@ func (s *Service) Revert(ctx context.Context, q Ref, assertSourceRunning bool) (
 
 // Resolve decides for a side what needs an operator. The side may be gone: then nobody has the volumes attached afterwards.
 func (s *Service) Resolve(ctx context.Context, q Ref, owner Side) (Info, error) {
-	return s.decide(ctx, q, func(*migration) (Event, error) {
+	return s.decide(ctx, q, func(m *migration) (Event, error) {
 		switch owner {
 		case Source:
-			return ToSource, nil
+			return ToSource, s.settle(ctx, m, ToSource)
 		case Destination:
-			return ToTarget, nil
+			return ToTarget, s.settle(ctx, m, ToTarget)
 		}
 		return "", fault.Errorf(fault.BadRequest, "'owner' is %.40q; allowed is source or destination", owner)
 	})
+}
+
+// settle ends a migration between two servers that needs an operator: the volumes are not theirs any more, and so are left alone. The
+// caller has the turn.
+func (s *Service) settle(ctx context.Context, m *migration, e Event) error {
+	rec := s.look(m)
+	if !rec.between() || rec.State != NeedsOperator {
+		return nil
+	}
+	for _, p := range rec.Parts {
+		s.cfg.Exports.Revisit(ctx, p.Volume)
+	}
+	return s.end(ctx, m, e, Proven)
 }
 
 // decide makes the event happen that how says, and carries it out.
@@ -84,7 +110,12 @@ func (s *Service) decide(ctx context.Context, q Ref, how func(m *migration) (Eve
 	if err != nil {
 		return Info{}, err
 	}
-	s.finish(context.WithoutCancel(ctx), m) // what was journalled is carried out whoever hangs up
+	ctx = context.WithoutCancel(ctx) // what was journalled is carried out whoever hangs up
+	if rec := s.look(m); rec.between() {
+		s.await(ctx, m, handWait, func(r *Record) bool { return !r.Open() })
+	} else {
+		s.finish(ctx, m)
+	}
 	return s.info(m), nil
 }
 
@@ -95,6 +126,10 @@ const handWait = 5 * time.Second
 // again until the migration is stable. The caller has the turn.
 func (s *Service) finish(ctx context.Context, m *migration) {
 	rec := s.look(m)
+	if rec.between() {
+		s.goOnBetween(ctx, m)
+		return
+	}
 	keeps := rec.Keeps()
 	if keeps == "" || rec.State == Stable {
 		return

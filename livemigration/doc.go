@@ -47,25 +47,50 @@
 // A set that is PREPARED has a deadline. When it has passed, a destination that never logged in is taken back; one that did is kept, and
 // an event and the log say so. No timer ever concludes.
 //
-// # One server
+// # Two servers
 //
-// A migration is that of the server which exports the volumes: the destination attaches through it too, wherever its host is. In a pool
-// that several servers share, another one refuses to prepare what it does not export, and says where that is done. qcow2 can't
-// be otherwise, since one process at a time may have such an image open. For raw images and RBD, whose block layer is coherent between
-// hosts (volume/file opens the former past the page cache), it could. What that needs, and what is not here, is
+// Where the server that exports the volumes and another one share their pool (`shared: true`), and their blocks are coherent between hosts,
+// as those of raw images (opened past the page cache) and of RBD are, the destination may attach through the other server. qcow2 can't be
+// moved so, since one process at a time may have such an image open. Prepare, and later conclude, are called at the destination's server;
+// revert at either, as long as that has the pen. Each server has a journal of its own (Record.Here says for which side), and what they
+// tell each other lies beside the volumes:
 //
-//  1. a volume's lock that two servers have: whoever exports it holds it alone, and so do resize, convert and all else. There would be a
-//     shared part for opening the image, and the whole for changing the Book;
-//  2. the journal, with the pen, in the volume's own records, where both servers read it: this one is in the state of one;
-//  3. a way to ask for the pen: the destination's server would write its wish beside the Book; the source's, with each heartbeat or when it
-//     is woken, shut its gates, wait for what had passed them, flush the Device, and write that the pen is gone; only what is read back from
-//     stable storage opens the other's gates. A machine would wait for that at its first write;
-//  4. leases that say what a server does which can't read the journal: after 15 s it answers nothing (export's lease), and the other
-//     side may not take the pen by itself before that server is known to be off, as for a takeover;
-//  5. the registrations and the reservation, which the destination's server would read from the volume's records with the pen;
-//  6. one replacement of the Book that makes the destination's server the one that acts on it: the commit of conclude.
+//   - the Book of each volume (export) is changed by who has the volume's lock and the pen, and by nobody else. It names the server that
+//     lets an attachment in, and the one that has the pen;
+//   - the Wish beside the first volume is written by the destination's server alone: to prepare, to have the pen, to take it back. It decides
+//     nothing. The source's server looks for one with its heartbeat, and often while a migration is open.
 //
-// Until each of these is there, refusing loses nobody a write.
+// The pen is the lock that excludes servers from each other: who has it holds the lock of every volume and has their images open for
+// writing; the other side's server has no lock and has them open for reading (before it had the pen), or not at all (after it gave it away).
+// On RBD the exclusive lock of the image is taken and released with it. The pen moves once, from the source to the destination:
+//
+//  1. the destination's server, whose machine wants to write, writes its Wish;
+//  2. the source's server shuts its gates, waits for what had passed them, and flushes;
+//  3. its journal says that the pen is the destination's: it never writes again but after 7;
+//  4. the Book of each volume says so too, and the volume is let go: its sessions end, its image is closed, its lock is free;
+//  5. the destination's server takes the lock of every volume, under it finds in the Book that the pen is its own, and opens the image for
+//     writing. When it has all of them its journal says so, what the source had reserved becomes the destination's, and its gates open.
+//     Its machine waited for that at its first write.
+//
+// Then whoever has the pen decides, by its journal, and carries it out in the Books:
+//
+//  6. conclude: the Book of each volume is that of the destination's server, with its attachment alone;
+//  7. revert: the Book of each volume has the source's attachment alone. The destination's server does so after it has shut its gates and
+//     waited, and lets go of the volume: the source's server finds the Book as it was before, and the lock free, and lets its clients in.
+//
+// Each of the steps is repeated until it is done. What a server does next follows from its journal, the Books and the Wish alone (sight.next,
+// which is pure), and so is the same after a crash at any point:
+//
+//	before 3   the source writes on after its restart; the Wish stands, and the pen moves when that server is back
+//	3 to 4     nobody writes before the source's server is back and has done 4 for all volumes
+//	4 to 5     nobody writes before the destination's server is there and has done 5 for all volumes
+//	after 5    the destination writes while its server runs, whether the source's does or not
+//	6, 7       the server that decided goes on with it; the other one finds the Books, whenever it comes back
+//
+// No timer, no heartbeat and no silence gives the pen to anybody: while the server that has it is gone, the machine waits, and the pen moves
+// when that server is back. Beside the lock there is export's lease, for file systems that lose locks: a server that has not read its Book for
+// 15 s answers nothing. A host that never comes back leaves volumes to be taken over (`takeover`, `old_host_is_off` of an export), which
+// ends their migration.
 //
 // # Lock order
 //

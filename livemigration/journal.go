@@ -37,7 +37,7 @@ func (j *journal) save(r *Record) error {
 		}
 	}
 	if err != nil {
-		return fault.New(fault.StateUnavailable, "write the journal of live migrations", err)
+		return fault.FromState("write the journal of live migrations", err)
 	}
 	return j.ask("saved", r)
 }
@@ -47,7 +47,7 @@ func (j *journal) remove(r *Record) error {
 	if err := j.ask("remove", r); err != nil {
 		return err
 	}
-	return fault.New(fault.StateUnavailable, "write the journal of live migrations", durable.Remove(j.root, fileOf(r.ID)))
+	return fault.FromState("write the journal of live migrations", durable.Remove(j.root, fileOf(r.ID)))
 }
 
 func (j *journal) ask(op string, r *Record) error {
@@ -64,12 +64,12 @@ func (j *journal) load() (records []Record, damaged map[string]error, err error)
 		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, nil, fault.New(fault.StateUnavailable, "read the journal of live migrations", err)
+		return nil, nil, fault.FromState("read the journal of live migrations", err)
 	}
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
 	if err != nil {
-		return nil, nil, fault.New(fault.StateUnavailable, "read the journal of live migrations", err)
+		return nil, nil, fault.FromState("read the journal of live migrations", err)
 	}
 	damaged = map[string]error{}
 	for _, name := range names {

@@ -53,6 +53,10 @@ func (s *Service) claim(ctx context.Context, m *migration, attachment volume.ID)
 	}
 	part, side := m.rec.part(attachment)
 	switch {
+	case m.rec.between() && side != m.rec.Here:
+		return false, nil
+	case m.rec.between() && side == Destination:
+		return s.claimAbroad(m, part)
 	case side == Destination:
 		_, err := m.rec.Step(Write)
 		if err != nil {

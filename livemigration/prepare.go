@@ -128,10 +128,19 @@ func (s *Service) draft(ctx context.Context, q *Request) (Record, error) {
 		return Record{}, err
 	}
 	rec := Record{ID: volume.NewID(), Status: status, Source: q.Source, Destination: q.Destination, Began: now, Deadline: now.Add(timeout)}
-	for _, id := range q.Volumes {
-		a, err := s.cfg.Exports.Source(ctx, id, q.Source.Client, q.Source.Initiator)
+	for i, id := range q.Volumes {
+		peer, a, err := s.cfg.Exports.Abroad(ctx, id, q.Source.Client, q.Source.Initiator)
+		if err == nil && peer == "" {
+			a, err = s.cfg.Exports.Source(ctx, id, q.Source.Client, q.Source.Initiator)
+		}
 		if err != nil {
 			return Record{}, err
+		}
+		if i == 0 && peer != "" {
+			rec.Here, rec.Peer = Destination, peer
+		}
+		if peer != rec.Peer {
+			return Record{}, fault.Errorf(fault.VolumeAlreadyExported, "the volumes %s and %s are exported by different servers, and one migration is of one", q.Volumes[0], id)
 		}
 		if a.Migration != "" {
 			return Record{}, fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s; conclude or revert that first", id, a.Migration)
@@ -162,19 +171,22 @@ func (s *Service) prepare(ctx context.Context, m *migration) (*Set, error) {
 	if err := s.journal.save(&m.rec); err != nil {
 		return nil, errors.Join(err, s.forget(m))
 	}
-	err := s.admit(ctx, m)
+	admit := s.admit
+	if m.rec.Here == Destination {
+		admit = s.admitAbroad
+	}
+	err := admit(ctx, m)
 	if err == nil {
 		err = s.step(ctx, m, Admitted, nil)
 	}
-	if err == nil {
-		var set *Set
-		if set, err = s.answer(m); err == nil {
-			return set, nil
-		}
-		return nil, err // it is prepared; the same call again tells how to attach
+	switch {
+	case err != nil:
+		s.takeBack(ctx, m)
+		return nil, err
+	case m.rec.Here == Source:
+		return nil, nil //nolint:nilnil // the other server answers
 	}
-	s.takeBack(ctx, m)
-	return nil, err
+	return s.answer(m) // with an error it is prepared; the same call again tells how to attach
 }
 
 func (s *Service) admit(ctx context.Context, m *migration) error {
@@ -230,8 +242,12 @@ func (s *Service) answer(m *migration) (*Set, error) {
 // passing is a volume's part as export knows it.
 func (r *Record) passing(i int) export.Passing {
 	p := r.Parts[i]
-	return export.Passing{
+	x := export.Passing{
 		Volume: p.Volume, Migration: r.ID.String(), Source: p.Source, Destination: p.Destination,
 		Client: r.Destination.Client, Initiator: r.Destination.Initiator,
 	}
+	if r.Here == Source {
+		x.Server = r.Peer
+	}
+	return x
 }

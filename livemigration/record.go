@@ -44,7 +44,14 @@ type Record struct {
 	LoggedIn    bool      `json:"logged_in"`      // the destination did so at least once
 	Resolved    bool      `json:"resolved"`       // by an operator: the side that stays may be gone
 	Alarm       string    `json:"alarm,omitempty"`
+
+	// Of a migration between two servers: the side that attaches through this one, and the other server's id.
+	Here Side   `json:"here,omitempty"`
+	Peer string `json:"peer,omitempty"`
 }
+
+// between reports whether the sides attach through two servers.
+func (r *Record) between() bool { return r.Here != "" }
 
 // Volumes returns the ids of the set, in their order.
 func (r *Record) Volumes() []volume.ID {
@@ -90,12 +97,19 @@ type saved struct {
 	Record
 }
 
-// savedVersion is what this program writes, and the only one that it reads.
-const savedVersion = 1
+// savedVersion is that of a migration within one server, savedBetween that of one between two. This program writes and reads both.
+const (
+	savedVersion = 1
+	savedBetween = 2
+)
 
 // encode is what the journal's file has.
 func (r *Record) encode() []byte {
-	data, err := json.Marshal(saved{savedVersion, *r})
+	version := savedVersion
+	if r.between() {
+		version = savedBetween
+	}
+	data, err := json.Marshal(saved{version, *r})
 	if err != nil {
 		panic("livemigration: a record can't be encoded: " + err.Error()) // no field of it can fail
 	}
@@ -113,25 +127,36 @@ func parseRecord(data []byte) (Record, error) {
 	}
 	r := in.Record
 	switch {
-	case in.Version != savedVersion:
-		return Record{}, fmt.Errorf("its version is %d, and this server reads %d", in.Version, savedVersion)
+	case in.Version != savedVersion && in.Version != savedBetween:
+		return Record{}, fmt.Errorf("its version is %d, and this server reads %d and %d", in.Version, savedVersion, savedBetween)
+	case r.between() != (in.Version == savedBetween) || r.between() && (r.Peer == "" || r.Here != Source && r.Here != Destination):
+		return Record{}, fmt.Errorf("it says of two servers that this one's side is %.40q, and the other one %.40q", r.Here, r.Peer)
 	case r.ID.IsZero():
 		return Record{}, fmt.Errorf("it has no migration_id")
 	case !slices.Contains(reachable, r.Status):
 		return Record{}, fmt.Errorf("its state %.40q with the pen at %.40q and the owner %.40q is none that can be", r.State, r.Pen, r.Owner)
-	case len(r.Parts) == 0 || len(r.Parts) > maxVolumes:
-		return Record{}, fmt.Errorf("it has %d volumes; allowed are 1 to %d", len(r.Parts), maxVolumes)
+	}
+	if err := checkParts(r.Parts); err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}
+
+// checkParts refuses a set that can't be.
+func checkParts(parts []Part) error {
+	if len(parts) == 0 || len(parts) > maxVolumes {
+		return fmt.Errorf("it has %d volumes; allowed are 1 to %d", len(parts), maxVolumes)
 	}
 	seen := map[volume.ID]bool{}
-	for _, p := range r.Parts {
+	for _, p := range parts {
 		for _, id := range []volume.ID{p.Volume, p.Source, p.Destination} {
 			if id.IsZero() || seen[id] {
-				return Record{}, fmt.Errorf("an id of its volumes and attachments is missing, or is there twice")
+				return fmt.Errorf("an id of its volumes and attachments is missing, or is there twice")
 			}
 			seen[id] = true
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // reachable are the statuses that Step leads to, and those of what was found without a journal.

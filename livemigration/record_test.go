@@ -20,7 +20,11 @@ func sample() Record {
 }
 
 func TestRecordOutlivesItsFile(t *testing.T) {
-	for _, want := range []Record{sample(), func() Record { r := sample(); r.Ended = time.Unix(9, 0).UTC(); return r }()} {
+	for _, want := range []Record{sample(), func() Record {
+		r := sample()
+		r.Ended, r.Here, r.Peer = time.Unix(9, 0).UTC(), Source, "other"
+		return r
+	}()} {
 		got, err := parseRecord(want.encode())
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%v:\n%+v\n%+v", err, got, want)
@@ -34,7 +38,10 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		"empty":        {"", "not the JSON"},
 		"torn":         {changed(func(*Record) {})[:100], "not the JSON"},
 		"large":        {strings.Repeat(" ", maxRecord+1), "over 262144 bytes"},
-		"version":      {strings.Replace(changed(func(*Record) {}), `"version":1`, `"version":2`, 1), "version is 2"},
+		"version":      {strings.Replace(changed(func(*Record) {}), `"version":1`, `"version":3`, 1), "version is 3"},
+		"one server":   {strings.Replace(changed(func(*Record) {}), `"version":1`, `"version":2`, 1), "two servers"},
+		"no side":      {changed(func(r *Record) { r.Here, r.Peer = "left", "p" }), "two servers"},
+		"no peer":      {changed(func(r *Record) { r.Here = Source }), "two servers"},
 		"no id":        {changed(func(r *Record) { r.ID = volume.ID{} }), "no migration_id"},
 		"state":        {changed(func(r *Record) { r.State = "ODD" }), "none that can be"},
 		"pen":          {changed(func(r *Record) { r.State, r.Pen = Concluding, Source }), "none that can be"},

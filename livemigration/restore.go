@@ -19,7 +19,7 @@ func (s *Service) Restore(ctx context.Context) {
 			return
 		}
 		rec := s.look(m)
-		if rec.State == Concluding || rec.State == Reverting {
+		if rec.State == Concluding || rec.State == Reverting || rec.between() && rec.Open() {
 			s.finish(ctx, m)
 		}
 		m.turn.release()

@@ -15,6 +15,7 @@ const lookEvery = time.Second
 // ended long ago. It returns when ctx ends.
 func (s *Service) Run(ctx context.Context) {
 	defer s.jobs.Wait()
+	s.jobs.Go(func() { s.runBetween(ctx) })
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	events := s.cfg.Events.Subscribe(0)
@@ -68,7 +69,7 @@ func (r *Record) due(now time.Time, keep time.Duration) bool {
 	case Prepared:
 		return now.After(r.Deadline) && r.Alarm == ""
 	case Concluding, Reverting:
-		return true
+		return !r.between() // that is looked at more often
 	case Stable:
 		return now.Sub(r.Ended) > keep
 	default:
@@ -123,7 +124,7 @@ func (s *Service) expire(ctx context.Context, m *migration) {
 // arrivedEver reports whether the destination logged in to any of the volumes, ever.
 func (s *Service) arrivedEver(m *migration) bool {
 	rec := s.look(m)
-	if rec.LoggedIn || rec.Pen != Source {
+	if rec.LoggedIn || rec.Pen != Source || rec.Here == Source { // there it logs in to the other server
 		return true
 	}
 	for _, p := range rec.Parts {

@@ -28,6 +28,7 @@ type Config struct {
 
 	step  func(op string, r *Record) error // see journal; tests only
 	drain time.Duration                    // instead of drainWait; tests only
+	look  time.Duration                    // instead of lookBetween; tests only
 }
 
 // Service keeps the live migrations. Its methods may be called at the same time.
@@ -36,6 +37,8 @@ type Service struct {
 	journal journal
 	poke    chan struct{} // asks Run to look for what is not in the journal
 	jobs    sync.WaitGroup
+
+	accepting lock // one look for what other servers wish
 
 	mu  sync.Mutex
 	all map[volume.ID]*migration
@@ -54,6 +57,7 @@ type migration struct {
 	// changed with the pen and Service.mu, read with either
 	rec     Record
 	waiting string        // why it is not over yet, for people
+	wanted  bool          // the destination, whose server this is, wants the pen that the other server has
 	changed chan struct{} // closed, and replaced, when rec changes
 }
 
@@ -94,8 +98,10 @@ func New(cfg Config) (*Service, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 30*time.Minute)
 	cfg.Keep = cmp.Or(cfg.Keep, 24*time.Hour)
 	cfg.drain = cmp.Or(cfg.drain, drainWait)
+	cfg.look = cmp.Or(cfg.look, lookBetween)
 	s := &Service{
 		cfg: cfg, journal: journal{root: cfg.State, step: cfg.step}, poke: make(chan struct{}, 1), all: map[volume.ID]*migration{},
+		accepting: newLock(),
 	}
 	records, damaged, err := s.journal.load()
 	if err != nil {
@@ -105,8 +111,8 @@ func New(cfg Config) (*Service, error) {
 		cfg.Log.Error("record of a live migration can't be read", slog.String("file", name), slog.Any("error", err))
 	}
 	for _, r := range records {
-		if next, err := r.Step(Failed); err == nil {
-			r.Status, r.Resolved = next, true // nobody was told that it was prepared, and nobody will be
+		if next, err := r.Step(Failed); err == nil && r.Here != Source {
+			r.Status, r.Resolved = next, true // nobody was told that it was prepared, and nobody will be; but the other server may know
 		}
 		s.all[r.ID] = newMigration(r)
 	}

@@ -27,11 +27,41 @@ var (
 // toy is an export.Kind whose clients are the test: machines that log in and write. It holds the Service to its promises: at no moment may
 // two attachments of a volume be changing it.
 type toy struct {
-	t testing.TB
+	t    testing.TB
+	ring *ring // that of another server's too, where two share a pool
 
 	mu    sync.Mutex
 	units map[volume.ID]*toyUnit
 	fail  map[string]error // by what is to fail: attach, remove, succeed
+}
+
+// ring knows who writes to which volume, through whatever server.
+type ring struct {
+	mu      sync.Mutex
+	writing map[volume.ID]map[volume.ID]int // by volume and attachment, how many writes are under way
+}
+
+func newRing() *ring { return &ring{writing: map[volume.ID]map[volume.ID]int{}} }
+
+// enter notes a write. It is an error if another attachment's is under way.
+func (r *ring) enter(t testing.TB, id, of volume.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.writing[id] == nil {
+		r.writing[id] = map[volume.ID]int{}
+	}
+	r.writing[id][of]++
+	for other, n := range r.writing[id] {
+		if other != of && n > 0 {
+			t.Errorf("%s writes to volume %s while %d writes of %s are under way", of, id, n, other)
+		}
+	}
+}
+
+func (r *ring) leave(id, of volume.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writing[id][of]--
 }
 
 func (k *toy) failing(what string) error {
@@ -92,7 +122,6 @@ type toyUnit struct {
 	id       volume.ID
 	device   export.Device
 	attached map[volume.ID]*toyAttached
-	writing  map[volume.ID]int // attachments, and how many of their writes are under way
 }
 
 func (u *toyUnit) Attach(_ context.Context, r export.Record, _ export.Rates, g *export.Gate, w export.Watch) (export.Attached, error) {
@@ -228,21 +257,9 @@ func (a *toyAttached) begin(ctx context.Context) (end func()) {
 		done()
 		return nil
 	}
-	k.mu.Lock()
-	if a.unit.writing == nil {
-		a.unit.writing = map[volume.ID]int{}
-	}
-	a.unit.writing[a.rec.ID]++
-	for other, n := range a.unit.writing {
-		if other != a.rec.ID && n > 0 {
-			k.t.Errorf("%s writes to volume %s while %d writes of %s are under way", a.rec.ID, a.unit.id, n, other)
-		}
-	}
-	k.mu.Unlock()
+	k.ring.enter(k.t, a.unit.id, a.rec.ID)
 	return func() {
-		k.mu.Lock()
-		a.unit.writing[a.rec.ID]--
-		k.mu.Unlock()
+		k.ring.leave(a.unit.id, a.rec.ID)
 		a.gate.Leave()
 		done()
 	}
@@ -269,6 +286,8 @@ type stage struct {
 	id      string
 	exports *export.Service
 	toy     *toy
+	ring    *ring
+	shared  bool // the pool is another server's too
 	change  func(*Config)
 }
 
@@ -276,7 +295,7 @@ func newStage(t testing.TB, change func(*Config)) *stage {
 	t.Helper()
 	root := t.TempDir()
 	rig.Pool(t, root, "pool", `{}`)
-	s := &stage{t: t, root: root, state: t.TempDir(), id: volume.NewID().String(), change: change}
+	s := &stage{t: t, root: root, state: t.TempDir(), id: volume.NewID().String(), ring: newRing(), change: change}
 	s.start()
 	return s
 }
@@ -288,7 +307,7 @@ func (s *stage) start() {
 	if os.Getenv("STAGE_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	s.toy = &toy{t: s.t, units: map[volume.ID]*toyUnit{}, fail: map[string]error{}}
+	s.toy = &toy{t: s.t, ring: s.ring, units: map[volume.ID]*toyUnit{}, fail: map[string]error{}}
 	var live *Service
 	s.Parts = rig.Assemble(s.t, s.root, func(c *volume.Config) {
 		c.LockWait = 10 * time.Second
@@ -297,6 +316,7 @@ func (s *stage) start() {
 	var err error
 	s.exports, err = export.New(export.Config{
 		Volumes: s.Volumes, Events: s.Events, Log: log, ServerID: s.id, Kinds: []export.Kind{s.toy, fixed{s.toy}}, FenceWait: 50 * time.Millisecond,
+		Shared: func(string) bool { return s.shared },
 	})
 	s.must(err)
 	state, err := os.OpenRoot(s.state)

@@ -41,6 +41,9 @@ type Backend interface {
 	// Directory opens the directory that a volume stands in, not in the bin, for what exports keep in it. The caller
 	// closes it. os.ErrNotExist is in the error's chain if the volume doesn't stand there.
 	Directory(id ID) (*os.Root, error)
+	// Peek opens the image of a volume for reading without its lock: whoever has that may write to it meanwhile, on another host too, and
+	// what was written is read. BadRequest says that an image of this format or pool can't be read so.
+	Peek(ctx context.Context, id ID, m Meta) (Device, error)
 	// Caps says what the storage can do.
 	Caps() Caps
 	// Base names the base image with that checksum, or made of an image that had it, for Stage.Fill; ok is false where the pool has

@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"elstore/volume/durable"
 	"elstore/volume/fault"
 )
 
@@ -17,12 +18,12 @@ const (
 	openNoFollow = syscall.O_NOFOLLOW
 )
 
-// chunk is how much is copied between two looks at the context, in bytes.
+// chunk is how much is copied at most between two looks at the context, in bytes.
 const chunk = 1 << 20
 
-// copyInto copies all of r, which has length bytes or -1, to the end of f, and syncs f.
+// copyInto copies all of r, which has length bytes or -1, to f, which is empty, and syncs f.
 func copyInto(ctx context.Context, f *os.File, r io.Reader, length int64, p Progress) error {
-	done, err := copyChunks(ctx, f, r, func(done int64) {
+	done, err := copyChunks(ctx, durable.NewStream(f, 0), r, func(done int64) {
 		if p != nil {
 			p(done, max(length, done))
 		}
@@ -38,18 +39,25 @@ func copyInto(ctx context.Context, f *os.File, r io.Reader, length int64, p Prog
 
 // copyChunks copies until r ends or ctx does. copied is told how much came so far.
 func copyChunks(ctx context.Context, w io.Writer, r io.Reader, copied func(int64)) (done int64, err error) {
+	buf := make([]byte, chunk)
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return done, err
 		}
-		n, err := io.CopyN(w, r, chunk)
-		done += n
-		copied(done)
-		if errors.Is(err, io.EOF) {
+		n, rerr := r.Read(buf)
+		if n > 0 {
+			m, err := w.Write(buf[:n])
+			done += int64(m)
+			copied(done)
+			if err != nil {
+				return done, fault.FromOS("receive image", err)
+			}
+		}
+		if errors.Is(rerr, io.EOF) {
 			return done, nil
 		}
-		if err != nil {
-			return done, fault.FromOS("receive image", err)
+		if rerr != nil {
+			return done, fault.FromOS("receive image", rerr)
 		}
 	}
 }

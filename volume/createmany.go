@@ -193,14 +193,14 @@ func (s *Service) writeSet(journal setJournal) (name string, err error) {
 		return "", nil
 	}
 	if err := s.cfg.State.MkdirAll(setDir, 0o700); err != nil {
-		return "", fault.New(fault.StateUnavailable, "journal", err)
+		return "", fault.FromState("write the journal of a set of volumes", err)
 	}
 	data, err := json.Marshal(journal)
 	if err != nil {
 		return "", err
 	}
 	name = setDir + "/" + NewID().String() + ".json"
-	return name, fault.New(fault.StateUnavailable, "journal", durable.WriteFile(s.cfg.State, name, data, 0o600))
+	return name, fault.FromState("write the journal of a set of volumes", durable.WriteFile(s.cfg.State, name, data, 0o600))
 }
 
 func (s *Service) dropSet(name string) error {
@@ -209,7 +209,7 @@ func (s *Service) dropSet(name string) error {
 	}
 	s.sets.Lock() // who changes it at this moment must not bring it back
 	defer s.sets.Unlock()
-	return fault.New(fault.StateUnavailable, "journal", durable.Remove(s.cfg.State, name))
+	return fault.FromState("write the journal of a set of volumes", durable.Remove(s.cfg.State, name))
 }
 
 // rollBackSets removes from a pool, and from found, the volumes of sets that were never acknowledged. The journal of a set stays
@@ -277,13 +277,13 @@ func (s *Service) strike(name string, volumes map[string][]ID) error {
 	case !changed:
 		return nil
 	case len(journal.Volumes) == 0:
-		return fault.New(fault.StateUnavailable, "journal", durable.Remove(s.cfg.State, name))
+		return fault.FromState("write the journal of a set of volumes", durable.Remove(s.cfg.State, name))
 	}
 	data, err := json.Marshal(journal)
 	if err != nil {
 		return err
 	}
-	return fault.New(fault.StateUnavailable, "journal", durable.WriteFile(s.cfg.State, name, data, 0o600))
+	return fault.FromState("write the journal of a set of volumes", durable.WriteFile(s.cfg.State, name, data, 0o600))
 }
 
 // setNames lists the journals that there are.
@@ -292,7 +292,7 @@ func (s *Service) setNames() ([]string, error) {
 		return nil, nil
 	}
 	names, err := fs.Glob(s.cfg.State.FS(), setDir+"/*.json")
-	return names, fault.New(fault.StateUnavailable, "journals", err)
+	return names, fault.FromState("read the journals of sets of volumes", err)
 }
 
 // readSet reads a journal. One that is gone names no volumes.

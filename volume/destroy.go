@@ -34,7 +34,12 @@ func (s *Service) Destroy(ctx context.Context, id ID, by Who, purge bool) error 
 		}
 		f := h.found
 		f.Trashed = now()
-		if err := h.Trash(ctx, f.Trashed); err != nil {
+		err := h.Trash(ctx, f.Trashed)
+		if fault.KindOf(err) == fault.NoSpace {
+			return fault.Errorf(fault.CodeOf(err), "the disk of pool %s is so full that volume %s can't go to the bin; with \"purge\": true it is removed at once, for good, "+
+				"which needs no room: %w", h.at.pool.Name(), id, err)
+		}
+		if err != nil {
 			return err
 		}
 		h.at.pool.Account(s.replace(h.entry, f))

@@ -27,6 +27,12 @@ type NowWriter interface {
 	WritesNow(length int64) bool
 }
 
+// Parallel is a Device that works on many requests at once, and needs no thread for each.
+type Parallel interface {
+	// Requests returns how many at once are worth the while.
+	Requests() int
+}
+
 // Device is the content of an opened volume. Every method may be called from many goroutines at once. A
 // request past the end, or one that is not whole sectors where the storage asks for it, fails and changes
 // nothing. After Close only Close may be called.

@@ -104,6 +104,16 @@ func (g *gate) NextExtent(ctx context.Context, off int64) (length int64, mapped 
 	return g.dev.Size() - off, true, nil
 }
 
+// Requests is 1 of a Device that says nothing.
+func (g *gate) Requests() int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if p, ok := g.dev.(Parallel); ok {
+		return p.Requests()
+	}
+	return 1
+}
+
 // ReadNow returns false while requests are held back.
 func (g *gate) ReadNow(p []byte, off int64) bool {
 	if !g.mu.TryRLock() {
@@ -150,6 +160,23 @@ func (g *gate) Size() int64 {
 
 // Grow is called by whoever holds requests back.
 func (g *gate) Grow(size int64) error { return g.dev.Grow(size) }
+
+// replace waits for the requests that run, and has those that come served by what open returns. The Device before, which was for reading,
+// is closed then. With an error everything is as it was.
+func (g *gate) replace(ctx context.Context, open func() (Device, error)) error {
+	release, err := g.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	dev, err := open()
+	if err != nil {
+		return err
+	}
+	_ = g.dev.Close() // nothing was written through it
+	g.dev = dev
+	return nil
+}
 
 func (g *gate) Close() error {
 	g.mu.Lock()

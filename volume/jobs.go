@@ -344,9 +344,9 @@ func (j *Jobs) keep(jb *job) error {
 		return err
 	}
 	if err := j.cfg.State.MkdirAll(jobDir, 0o700); err != nil {
-		return fault.New(fault.StateUnavailable, "job", err)
+		return fault.FromState("remember the job", err)
 	}
-	return fault.New(fault.StateUnavailable, "job", durable.WriteFile(j.cfg.State, jobDir+"/"+jb.ID+".json", data, 0o600))
+	return fault.FromState("remember the job", durable.WriteFile(j.cfg.State, jobDir+"/"+jb.ID+".json", data, 0o600))
 }
 
 func (j *Jobs) forget(jb *job) {

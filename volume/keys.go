@@ -46,7 +46,7 @@ type remembered struct {
 // NewKeys remembers keys in state.
 func NewKeys(state *os.Root) (*Keys, error) {
 	if err := state.MkdirAll(keyDir, 0o700); err != nil {
-		return nil, fault.New(fault.StateUnavailable, "idempotency keys", err)
+		return nil, fault.FromState("remember idempotency keys", err)
 	}
 	return &Keys{state: state}, nil
 }
@@ -98,11 +98,11 @@ func (k *Keys) read(name string) (*remembered, error) {
 		return nil, nil //nolint:nilnil // a key that never came is no error
 	}
 	if err != nil {
-		return nil, fault.New(fault.StateUnavailable, "idempotency key", err)
+		return nil, fault.FromState("remember the idempotency key", err)
 	}
 	r := new(remembered)
 	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fault.New(fault.StateUnavailable, "idempotency key", err)
+		return nil, fault.FromState("remember the idempotency key", err)
 	}
 	return r, nil
 }
@@ -112,7 +112,7 @@ func (k *Keys) write(name string, r *remembered) error {
 	if err != nil {
 		return err
 	}
-	return fault.New(fault.StateUnavailable, "idempotency key", durable.WriteFile(k.state, name, data, 0o600))
+	return fault.FromState("remember the idempotency key", durable.WriteFile(k.state, name, data, 0o600))
 }
 
 // Sweep forgets the keys whose time is over, and returns how many. One that fails doesn't keep the others.

@@ -23,6 +23,7 @@ type Claim struct {
 type opened struct {
 	device *gate
 	claims []*Claim
+	peeked bool // it is open without the volume's lock, for reading; guarded by Service.mu
 }
 
 func (o *opened) names() []string {
@@ -68,6 +69,9 @@ func (o *Opened) WriteVectorAt(pieces [][]byte, off int64) (int, error) {
 func (o *Opened) NextExtent(ctx context.Context, off int64) (length int64, mapped bool, err error) {
 	return o.opened.device.NextExtent(ctx, off)
 }
+
+// Requests implements Parallel.
+func (o *Opened) Requests() int { return o.opened.device.Requests() }
 
 // ReadNow implements NowReader.
 func (o *Opened) ReadNow(p []byte, off int64) bool { return o.opened.device.ReadNow(p, off) }

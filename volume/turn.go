@@ -15,6 +15,7 @@ const RecordsDir = ".export"
 type Turn struct {
 	service *Service
 	handle  *handle
+	visit   bool      // without the volume's lock
 	opened  []*Opened // by this turn
 }
 
@@ -26,18 +27,82 @@ func (s *Service) Turn(ctx context.Context, id ID, purpose string, fn func(ctx c
 			return err
 		}
 		t := &Turn{service: s, handle: h}
-		err := fn(ctx, t)
-		if err != nil {
-			for _, o := range t.opened {
-				_ = o.end() // the error that counts is fn's
-			}
-		}
+		err := t.run(ctx, fn)
 		if f, lerr := h.Load(context.WithoutCancel(ctx)); lerr == nil { // fn may have made or removed records
 			s.replace(h.entry, f)
 		}
 		return err
 	})
 }
+
+// run calls fn, and closes what it opened if it fails.
+func (t *Turn) run(ctx context.Context, fn func(ctx context.Context, t *Turn) error) error {
+	err := fn(ctx, t)
+	if err != nil {
+		for _, o := range t.opened {
+			_ = o.end() // the error that counts is fn's
+		}
+	}
+	return err
+}
+
+// Visit is Turn without the volume's lock, for a look at a volume that another server has locked, and may change and write to meanwhile.
+// What fn opens is for reading (Backend.Peek), until a Turn takes it; fn changes nothing of the volume.
+func (s *Service) Visit(ctx context.Context, id ID, fn func(ctx context.Context, t *Turn) error) error {
+	unlock, err := s.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e, err := s.owned(ctx, id, nil)
+	if err != nil {
+		return err
+	}
+	ctx, at, leave, err := s.enter(ctx, e.pool.pool.Name())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if at != e.pool {
+		return fault.Errorf(fault.PoolUnavailable, "pool %s went and came back at this moment; try again", at.pool.Name())
+	}
+	found, err := at.backend.Load(ctx, id)
+	if err != nil {
+		return s.lost(e, err)
+	}
+	at.pool.Observe(s.replace(e, found))
+	h := &handle{entry: e, at: at, found: found}
+	if err := h.usable(); err != nil {
+		return err
+	}
+	return (&Turn{service: s, handle: h, visit: true}).run(ctx, fn)
+}
+
+// Take opens for writing what was opened in a Visit, now that the lock is ours: its requests are held back for a moment and go on. What is
+// open for that already, or not at all, stays as it is.
+func (t *Turn) Take(ctx context.Context) error {
+	s, h := t.service, t.handle
+	o := s.inUse(h)
+	if o == nil || !s.peeked(o) {
+		return nil
+	}
+	err := o.device.replace(ctx, func() (Device, error) { return h.Open(ctx, h.found.Meta, h.found.Meta.ReadOnly) })
+	if err == nil {
+		s.mu.Lock()
+		o.peeked = false
+		s.mu.Unlock()
+	}
+	return err
+}
+
+func (s *Service) peeked(o *opened) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return o.peeked
+}
+
+// Visits reports whether this is a Visit, without the volume's lock.
+func (t *Turn) Visits() bool { return t.visit }
 
 // Volume returns the volume as it is on disk now. OnDisk is not set.
 func (t *Turn) Volume() Volume {
@@ -65,15 +130,20 @@ func (t *Turn) Open(ctx context.Context, c Claim) (*Opened, error) {
 	}
 	if old == nil {
 		var dev Device
-		if c.Path {
+		switch {
+		case t.visit:
+			dev, err = h.at.backend.Peek(ctx, h.found.ID, h.found.Meta)
+		case c.Path:
 			dev, err = h.Lend(ctx, h.found.Meta)
-		} else {
+		default:
 			dev, err = h.Open(ctx, h.found.Meta, h.found.Meta.ReadOnly)
 		}
 		if err != nil {
 			return nil, err
 		}
-		old = &opened{device: newGate(dev)}
+		old = &opened{device: newGate(dev), peeked: t.visit}
+	} else if !t.visit && s.peeked(old) {
+		return nil, fault.Errorf(fault.VolumeAlreadyExported, "volume %s is open here for reading, while another server may write to it", h.found.ID)
 	}
 	s.mu.Lock()
 	old.claims = append(old.claims, &c)
@@ -85,7 +155,7 @@ func (t *Turn) Open(ctx context.Context, c Claim) (*Opened, error) {
 }
 
 // Idle returns nil where nobody in this machine has the image open, ExportBusy where somebody has, or why that can't be told. Never
-// while a claim has it open for its Device.
+// while a claim has it open for its Device, nor in a Visit.
 func (t *Turn) Idle(ctx context.Context) error { return t.handle.Idle(ctx, t.handle.found.Meta) }
 
 // admit returns what is open of the volume, nil for nothing, or which claim is in c's way.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"elstore/volume/durable"
 	"elstore/volume/fault"
 )
 
@@ -122,7 +123,7 @@ func receive(ctx context.Context, f *os.File, part Part, p Progress) (int64, err
 	if _, err := f.Seek(there, io.SeekStart); err != nil {
 		return there, fault.FromOS("upload", err)
 	}
-	n, err := copyChunks(ctx, f, io.LimitReader(part.Body, part.Length), func(done int64) {
+	n, err := copyChunks(ctx, durable.NewStream(f, there), io.LimitReader(part.Body, part.Length), func(done int64) {
 		if p != nil {
 			p(there+done, max(part.Total, there+part.Length))
 		}

@@ -23,11 +23,19 @@ type Control struct {
 	tokens   *Tokens
 	other    Verifier
 	failures *failures
+	check    func(chains [][]*x509.Certificate) error
 }
 
 // NewControl returns a Control that knows tokens and, where other is not nil, its too.
 func NewControl(tokens *Tokens, other Verifier) *Control {
-	return &Control{tokens: tokens, other: other, failures: newFailures()}
+	return &Control{tokens: tokens, other: other, failures: newFailures(), check: func([][]*x509.Certificate) error { return nil }}
+}
+
+// WithCheck makes c ask, with every request, whether the client certificate of its connection, which was verified when that
+// began, is good still. It is called before c is used.
+func (c *Control) WithCheck(check func(chains [][]*x509.Certificate) error) *Control {
+	c.check = check
+	return c
 }
 
 // Caller returns who sent r: by its Authorization header, else by the client certificate of its connection, else
@@ -44,7 +52,7 @@ func (c *Control) Caller(r *http.Request) (*Caller, error) {
 	case err != nil:
 		return nil, c.failed(remote, err)
 	case credential == "":
-		return ofConnection(r)
+		return c.ofConnection(r)
 	}
 	id, s, ours := parseToken(credential)
 	if ours && c.tokens.has(id) {
@@ -107,11 +115,20 @@ func tooManyFailures(wait time.Duration) error {
 const ouPrefix = "elstore-"
 
 // ofConnection is the bearer of the connection's client certificate.
-func ofConnection(r *http.Request) (*Caller, error) {
+func (c *Control) ofConnection(r *http.Request) (*Caller, error) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return &Caller{Role: Anonymous}, nil
 	}
-	return ofCertificate(r.TLS.VerifiedChains[0][0], time.Now())
+	chains := r.TLS.VerifiedChains
+	if err := c.check(chains); err != nil {
+		return nil, err
+	}
+	caller, err := ofCertificate(chains[0][0], time.Now())
+	if err != nil {
+		return nil, err
+	}
+	caller.revoked = func() bool { return c.check(chains) != nil }
+	return caller, nil
 }
 
 // ofCertificate reads who bears a certificate that was verified when the connection began: the common name is a user's

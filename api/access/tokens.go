@@ -67,7 +67,7 @@ func OpenTokens(state *os.Root) (*Tokens, error) {
 	t := &Tokens{state: state}
 	byID, err := t.load()
 	if err != nil {
-		return nil, fault.New(fault.StateUnavailable, "the tokens in the state directory can't be read", err)
+		return nil, fault.FromState("the tokens in the state directory can't be read", err)
 	}
 	t.byID.Store(&byID)
 	return t, nil
@@ -183,7 +183,7 @@ func (t *Tokens) change(fn func(byID map[string]*entry) error) error {
 		return err
 	}
 	if err := durable.WriteFile(t.state, tokensFile, append(data, '\n'), 0o600); err != nil {
-		return fault.New(fault.StateUnavailable, "the tokens can't be written", err)
+		return fault.FromState("the tokens can't be written", err)
 	}
 	t.byID.Store(&next)
 	return nil

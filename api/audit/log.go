@@ -61,7 +61,7 @@ func Open(cfg Config) (*Log, error) {
 	}
 	l := &Log{cfg: cfg}
 	if err := l.open(); err != nil {
-		return nil, fault.New(fault.StateUnavailable, "the audit log can't be opened", err)
+		return nil, fault.FromState("the audit log can't be opened", err)
 	}
 	return l, nil
 }
@@ -110,7 +110,7 @@ func (l *Log) Append(e *Entry) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.write(line); err != nil {
-		return fault.New(fault.StateUnavailable, "the audit log can't be written", err)
+		return fault.FromState("the audit log can't be written", err)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func (l *Log) Read(q Query) (list []Entry, err error) {
 			_ = f.Close()
 		}
 		if err != nil {
-			err = fault.New(fault.StateUnavailable, "the audit log can't be read", err)
+			err = fault.FromState("the audit log can't be read", err)
 		}
 	}()
 	list = []Entry{}

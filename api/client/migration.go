@@ -33,8 +33,10 @@ type Migration struct {
 	Began       string            `json:"began"`
 	Deadline    string            `json:"deadline"`
 	Ended       string            `json:"ended"`
-	Alarm       string            `json:"alarm"`   // what somebody has to look after
-	Waiting     string            `json:"waiting"` // why it is not over yet
+	Alarm       string            `json:"alarm"`        // what somebody has to look after
+	Waiting     string            `json:"waiting"`      // why it is not over yet
+	Here        string            `json:"here"`         // of one between two servers: the side that attaches through this one
+	OtherServer string            `json:"other_server"` // its id
 	Volumes     []MigrationVolume `json:"volumes"`
 
 	raw json.RawMessage

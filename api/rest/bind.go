@@ -88,13 +88,29 @@ func bindStruct(identity string, v reflect.Value) error {
 		if field.Kind() == reflect.Pointer {
 			field = field.Elem()
 		}
-		given, err := field.Interface().(encoding.TextMarshaler).MarshalText()
-		if err != nil {
+		if err := match(identity, c.key, field.Interface().(encoding.TextMarshaler)); err != nil {
 			return err
 		}
-		if string(given) != identity {
-			return fault.Errorf(fault.NotAllowed, "'%s' is %s; you are %s, and may name nobody else there", c.key, given, identity)
-		}
+	}
+	return nil
+}
+
+// Match refuses as the tag `caller:"match"` does: for handlers that let some callers name others.
+func Match(ctx context.Context, key string, given encoding.TextMarshaler) error {
+	identity, bound := ctx.Value(boundKey{}).(string)
+	if !bound {
+		return nil
+	}
+	return match(identity, key, given)
+}
+
+func match(identity, key string, given encoding.TextMarshaler) error {
+	text, err := given.MarshalText()
+	if err != nil {
+		return err
+	}
+	if string(text) != identity {
+		return fault.Errorf(fault.NotAllowed, "'%s' is %s; you are %s, and may name nobody else there", key, text, identity)
 	}
 	return nil
 }

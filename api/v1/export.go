@@ -95,11 +95,20 @@ func (r rates) limits() (out export.Rates) {
 
 func (a *API) unexport(ctx context.Context, req struct {
 	Volume volume.ID     `json:"volume_id" alias:"volumeID,vid" required:"true"`
-	Client volume.Client `json:"client_uid" required:"true" caller:"match"`
+	Client volume.Client `json:"client_uid" required:"true"`
 	Type   string        `json:"type"`
 	IfIdle bool          `json:"if_idle"`
 },
 ) (work, error) {
+	caller := access.CallerOf(ctx).Who()
+	if !a.owns(ctx, req.Volume, caller) { // an owner ends anybody's
+		if err := rest.Match(ctx, "client_uid", req.Client); err != nil {
+			return work{}, err
+		}
+	}
+	if caller == nil {
+		caller = &req.Client
+	}
 	answer := map[string]any{}
 	for key, value := range rest.Echo(ctx) {
 		answer[key] = value
@@ -110,7 +119,7 @@ func (a *API) unexport(ctx context.Context, req struct {
 		func(i export.Info) bool { return access.CallerOf(ctx).Uses(i.Pool) }) {
 		return work{answer: answer}, nil
 	}
-	return work{kind: "unexport", owner: &req.Client, volumes: []volume.ID{req.Volume}, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
+	return work{kind: "unexport", owner: caller, volumes: []volume.ID{req.Volume}, run: func(ctx context.Context, _ []volume.ID, _ volume.Progress) (any, error) {
 		return answer, a.cfg.Exports.Unexport(ctx, req.Volume, req.Client, req.Type, req.IfIdle)
 	}}, nil
 }
@@ -138,7 +147,7 @@ type orphan struct {
 
 func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 	req, err := rest.DecodeAny[struct {
-		Client  *volume.Client `json:"client_uid" caller:"fill"`
+		Client  *volume.Client `json:"client_uid" caller:"match"`
 		Volume  *volume.ID     `json:"volume_id" alias:"volumeID,vid"`
 		Orphans truth          `json:"orphans"`
 	}](r)
@@ -159,7 +168,7 @@ func (a *API) exports(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := []exportInfo{}
 	for _, i := range a.cfg.Exports.List(r.Context(), export.Query{Client: req.Client, Volume: req.Volume}) {
-		if !access.CallerOf(r.Context()).Uses(i.Pool) {
+		if caller := access.CallerOf(r.Context()); !caller.Uses(i.Pool) || !caller.Is(&i.Record.Client) && !caller.Is(i.Owner) {
 			continue
 		}
 		e := exportInfo{

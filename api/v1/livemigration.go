@@ -58,6 +58,8 @@ type migration struct {
 	Ended       *time.Time          `json:"ended,omitempty"`
 	Alarm       string              `json:"alarm,omitempty"`
 	Waiting     string              `json:"waiting,omitempty"`
+	Here        livemigration.Side  `json:"here,omitempty"`
+	OtherServer string              `json:"other_server,omitempty"`
 	Volumes     []migratingVolume   `json:"volumes"`
 }
 
@@ -73,7 +75,8 @@ type migratingVolume struct {
 func migrationOf(i *livemigration.Info) migration {
 	m := migration{
 		ID: i.ID, State: i.State, Pen: i.Pen, Owner: i.Owner, Source: i.Source, Destination: i.Destination,
-		Began: i.Began, Deadline: i.Deadline, Alarm: i.Alarm, Waiting: i.Waiting, Volumes: []migratingVolume{},
+		Began: i.Began, Deadline: i.Deadline, Alarm: i.Alarm, Waiting: i.Waiting, Here: i.Here, OtherServer: i.Peer,
+		Volumes: []migratingVolume{},
 	}
 	if !i.Ended.IsZero() {
 		m.Ended = &i.Ended

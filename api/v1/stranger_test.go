@@ -197,3 +197,32 @@ func TestNobodyIsLockedIn(t *testing.T) {
 		t.Errorf("%v", list)
 	}
 }
+
+// TestAnOwnerEndsStrangersExports: whoever owns a volume sees who uses it, and ends that; others don't, and are told nothing.
+func TestAnOwnerEndsStrangersExports(t *testing.T) {
+	g := newGuarded(t)
+	id := g.create("v", 0.001, "shareable", true, "pool", "pool")
+	private := g.create("w", 0.001, "private", true, "pool", "pool")
+	g.as("owner", http.MethodPost, "/export", to(id, alice)).want(200)
+	g.as("stranger", http.MethodPost, "/export", to(id, bob)).want(200)
+	for who, want := range map[string]int{"owner": 2, "stranger": 1, "reader": 0, "orchestrator": 2} {
+		list := g.as(who, http.MethodGet, "/exports?volume_id="+id, nil).want(200)
+		if len(list.list()) != want || strings.Contains(string(list.body), "secret") {
+			t.Errorf("%s sees %s", who, list)
+		}
+	}
+	refused := g.as("stranger", http.MethodPost, "/unexport", to(id, alice)).want(403, "NotAllowed")
+	for _, other := range []string{private, volume.NewID().String()} {
+		if got := g.as("stranger", http.MethodPost, "/unexport", to(other, alice)).want(403, "NotAllowed"); string(got.body) != string(refused.body) {
+			t.Errorf("a stranger is told %s of one volume and %s of another", refused, got)
+		}
+	}
+	g.as("owner", http.MethodPost, "/unexport", to(volume.NewID().String(), bob)).want(403, "NotAllowed")
+	job := g.as("owner", http.MethodPost, "/unexport", to(id, bob), header{"Prefer", "respond-async"}).want(202)
+	g.wait(job)
+	g.as("owner", http.MethodGet, "/jobs/"+job.object()["id"].(string), nil).want(200)
+	g.as("stranger", http.MethodGet, "/jobs/"+job.object()["id"].(string), nil).want(404)
+	if list := g.as("operator", http.MethodGet, "/exports?volume_id="+id, nil).want(200).list(); len(list) != 1 || list[0]["client_uid"] != alice {
+		t.Errorf("%v", list)
+	}
+}

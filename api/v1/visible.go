@@ -62,6 +62,15 @@ func (a *API) mayNotSee(ctx context.Context, ids ...volume.ID) error {
 // hides reports whether the caller may not see a volume.
 func (a *API) hides(ctx context.Context, id volume.ID) bool { return a.mayNotSee(ctx, id) != nil }
 
+// owns reports whether a volume is there and is who's. Nobody in particular owns none.
+func (a *API) owns(ctx context.Context, id volume.ID, who volume.Who) bool {
+	if who == nil {
+		return false
+	}
+	v, err := a.cfg.Volumes.Get(ctx, id, who)
+	return err == nil && v.Meta.Creator == *who
+}
+
 // usesAll reports whether none of the volumes lies in a pool that the caller doesn't use.
 func (a *API) usesAll(c *access.Caller, ids []volume.ID) bool {
 	return !c.Limited() || !slices.ContainsFunc(ids, func(id volume.ID) bool {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +19,7 @@ const auditDir = "audit"
 type guards struct {
 	tokens  *access.Tokens
 	audit   *audit.Log
+	clients *api.Clients    // nil where no client certificates are taken
 	control *access.Control // nil where nobody is asked who he is
 
 	dir *os.Root // of the audit log
@@ -34,6 +34,8 @@ func (o *options) checkAccess() error {
 		return errors.New("--tls-cert and --tls-key need each other")
 	case o.clientCA != "" && o.tlsCert == "":
 		return errors.New("--client-ca is for TLS: say --tls-cert and --tls-key, too")
+	case o.clientCRL != "" && o.clientCA == "":
+		return errors.New("--client-crl is of the authorities of --client-ca: say that, too")
 	case (o.oidcIssuer == "") != (o.oidcAudience == ""):
 		return errors.New("--oidc-issuer and --oidc-audience need each other")
 	case !o.accessControl && (o.clientCA != "" || o.oidcIssuer != ""):
@@ -69,6 +71,12 @@ func newGuards(st *state, o options, log *slog.Logger) (g *guards, err error) {
 		other = v
 	}
 	g.control = access.NewControl(g.tokens, other)
+	if o.clientCA != "" {
+		if g.clients, err = api.LoadClients(o.clientCA, o.clientCRL, log); err != nil {
+			return nil, errors.Join(fmt.Errorf("--client-ca: %w", err), g.close())
+		}
+		g.control.WithCheck(g.clients.Check)
+	}
 	if len(g.tokens.List()) == 0 && other == nil && o.clientCA == "" {
 		log.Warn("nobody can come in: there are no tokens; stop the server and make one with elstore token create --state")
 	}
@@ -76,7 +84,7 @@ func newGuards(st *state, o options, log *slog.Logger) (g *guards, err error) {
 }
 
 // secure puts TLS into the API's listeners, where it is asked for.
-func (o *options) secure(listeners []net.Listener, log *slog.Logger) error {
+func (o *options) secure(listeners []net.Listener, clients *api.Clients, log *slog.Logger) error {
 	if o.tlsCert == "" {
 		for _, l := range listeners {
 			if tcp, ok := l.Addr().(*net.TCPAddr); o.accessControl && ok && !tcp.IP.IsLoopback() {
@@ -88,12 +96,6 @@ func (o *options) secure(listeners []net.Listener, log *slog.Logger) error {
 	cert, err := api.LoadCertificate(o.tlsCert, o.tlsKey, log)
 	if err != nil {
 		return fmt.Errorf("--tls-cert: %w", err)
-	}
-	var clients *x509.CertPool
-	if o.clientCA != "" {
-		if clients, err = api.LoadAuthorities(o.clientCA); err != nil {
-			return fmt.Errorf("--client-ca: %w", err)
-		}
 	}
 	for i, l := range listeners {
 		listeners[i] = api.Secure(l, cert, clients)

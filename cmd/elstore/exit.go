@@ -172,7 +172,8 @@ func describe(err error, cmd *cobra.Command) (text, next string) {
 	if next = nextStep[fault.CodeOf(err)]; next != "" {
 		return text, next
 	}
-	if e, ok := errors.AsType[*client.Error](err); ok && e.RequestID != "" && !strings.Contains(text, e.RequestID) {
+	// Of what the caller did wrong the log has no more than the sentence.
+	if e, ok := errors.AsType[*client.Error](err); ok && e.Status >= http.StatusInternalServerError && e.RequestID != "" && !strings.Contains(text, e.RequestID) {
 		return text, "The server's log says more under request id " + e.RequestID + "."
 	}
 	return text, ""

@@ -17,8 +17,9 @@ func newExportCommand(c *cli) *cobra.Command {
 		rates               [4]float64
 	)
 	cmd := &cobra.Command{
-		Use:   "export VOLUME",
-		Short: "Let a client attach a volume, and see what is exported",
+		Use:        "export VOLUME",
+		SuggestFor: []string{"attach", "map", "share", "publish"},
+		Short:      "Let a client attach a volume, and see what is exported",
 		Long: `Let a client, you unless --to says who, attach a volume, and print what is needed for that, secrets
 included. Asked again it prints the same.
 
@@ -167,10 +168,12 @@ func newUnexportCommand(c *cli) *cobra.Command {
 	var r client.UnexportRequest
 	var from string
 	cmd := &cobra.Command{
-		Use:   "unexport VOLUME",
-		Short: "End an export",
-		Long: `End the exports of a volume to a client, you unless --from says who. Sessions that live are ended, and
-when the command returns nothing of them can reach the volume any more.`,
+		Use:        "unexport VOLUME",
+		SuggestFor: []string{"detach", "unmap", "unshare"},
+		Short:      "End an export",
+		Long: `End the exports of a volume to a client, you unless --from says who: whose the volume is ends
+anybody's. Sessions that live are ended, and when the command returns nothing of them can reach the
+volume any more.`,
 		Example: `  elstore unexport web
   elstore unexport web --from 5e96afa52c1a53348adc5c5663978058 --if-idle`,
 		Args:              args(1, 1, "VOLUME"),

@@ -38,7 +38,10 @@ func newMigrationPrepare(c *cli) *cobra.Command {
 		Use:   "prepare VOLUME...",
 		Short: "Let a second host attach the volumes of a machine",
 		Long: `Let a second host attach the volumes of a machine, all of them or none, and print how it does
-that, secrets included. Asked again it prints the same.`,
+that, secrets included. Asked again it prints the same.
+
+Where another server exports the volumes, in a pool that it shares with this one, the second
+host attaches them through this one: call the second host's server.`,
 		Example: `  elstore migration prepare web web-data --to 5e96afa52c1a53348adc5c5663978058
   elstore migration prepare web --initiator iqn.2004-10.org.example:node2 --timeout 10m --json`,
 		Args:              args(1, -1, "VOLUME"),

@@ -25,7 +25,7 @@ type options struct {
 
 	sambaListen string
 
-	tlsCert, tlsKey, clientCA, oidcIssuer, oidcAudience string
+	tlsCert, tlsKey, clientCA, clientCRL, oidcIssuer, oidcAudience string
 
 	accessControl bool
 
@@ -82,7 +82,8 @@ environment, and that over the file.`,
 	f.BoolVar(&o.accessControl, "access-control", false, "ask every caller of the API who it is: for a token (see elstore token), a client certificate or an access token")
 	f.StringVar(&o.tlsCert, "tls-cert", "", "file with the API's certificate and its chain, PEM; a new one is taken up while the server runs (see elstore cert)")
 	f.StringVar(&o.tlsKey, "tls-key", "", "file with the key of --tls-cert, PEM")
-	f.StringVar(&o.clientCA, "client-ca", "", "file with the authorities whose client certificates say who a caller is, PEM")
+	f.StringVar(&o.clientCA, "client-ca", "", "file with the authorities whose client certificates say who a caller is, PEM; taken up anew while the server runs")
+	f.StringVar(&o.clientCRL, "client-crl", "", "file with the lists of certificates that the authorities of --client-ca revoked, PEM or DER; taken up anew while the server runs")
 	f.StringVar(&o.oidcIssuer, "oidc-issuer", "", "URL of an OpenID Connect authority whose access tokens say who a caller is")
 	f.StringVar(&o.oidcAudience, "oidc-audience", "", "what the access tokens of --oidc-issuer must be meant for")
 	f.BoolVar(&o.insecure, "insecure", false, "listen on other than loopback addresses without access control: whoever reaches them owns the volumes")

@@ -89,7 +89,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.listeners, err = given.listenAPI(ctx, o.insecure || o.accessControl, o.listen); err != nil {
 		return nil, err
 	}
-	if err = o.secure(s.listeners, log); err != nil {
+	if err = o.secure(s.listeners, s.guards.clients, log); err != nil {
 		return nil, err
 	}
 	if s.debug, err = listenDebug(ctx, o.debugListen); err != nil {

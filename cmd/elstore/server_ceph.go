@@ -17,6 +17,7 @@ func (s *server) images(ctx context.Context, p *pool.Pool) (file.Images, error) 
 	}
 	store, err := rbd.Open(ctx, rbd.Config{
 		Pool: c.Pool, Conf: c.Conf, User: c.User, Keyring: c.Keyring, ServerID: s.state.serverID, Log: s.log, Changed: s.pools.Recheck,
+		Shared: p.Settings().Shared,
 	})
 	if err != nil {
 		return nil, err

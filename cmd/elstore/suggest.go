@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,6 +10,9 @@ import (
 
 // flagError makes an error of the flags one of usage, and says which flag may have been meant.
 func flagError(cmd *cobra.Command, err error) error {
+	if before := cmd.Flags().Args(); cmd.HasSubCommands() && len(before) > 0 { // the flags are of a command that there is not
+		return unknownCommand(cmd, before[0])
+	}
 	text := err.Error()
 	wrong, unknown := strings.CutPrefix(text, "unknown flag: --")
 	if unknown {
@@ -70,10 +74,28 @@ func group(use, short, long string, aliases ...string) *cobra.Command {
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
+	if there := elsewhere(cmd.Root(), name); len(there) > 0 {
+		return usagef("`%s` has no command %q; did you mean `%s`?", cmd.CommandPath(), name, strings.Join(there, "` or `"))
+	}
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		return usagef("`%s` has no command %q; did you mean %s?", cmd.CommandPath(), name, strings.Join(near, " or "))
 	}
 	return usagef("`%s` has no command %q", cmd.CommandPath(), name)
+}
+
+// elsewhere lists the commands of other groups that have the very name.
+func elsewhere(root *cobra.Command, name string) (paths []string) {
+	for _, group := range root.Commands() {
+		for _, cmd := range group.Commands() {
+			if group.Name() != "completion" && (cmd.Name() == name || cmd.HasAlias(name)) {
+				paths = append(paths, cmd.CommandPath())
+			}
+		}
+	}
+	if i := slices.Index(paths, root.Name()+" volume "+name); i >= 0 && len(paths) > 3 {
+		return paths[i : i+1] // most have a list; volumes are what most people mean
+	}
+	return paths
 }
 
 // args makes the errors of a check of arguments errors of usage; what names the arguments, as the usage line does.

@@ -88,7 +88,10 @@ func supportParts(cl *client.Client, root, config string) []part {
 		{"doctor.json", asked(func(ctx context.Context) (any, error) {
 			return diagnose(ctx, root, filepath.Join(root, ".elstore"), false)
 		})},
-		{"elstore.yaml", reading(config)},
+		{"elstore.yaml", func(ctx context.Context) ([]byte, error) {
+			text, err := reading(config)(ctx)
+			return withoutYAMLSecrets(text), err
+		}},
 	}
 	for _, file := range []string{"/etc/os-release", "/proc/version", "/proc/cpuinfo", "/proc/meminfo", "/proc/mounts", "/proc/loadavg", "/proc/pressure/io"} {
 		parts = append(parts, part{"machine/" + path.Base(path.Dir(file)) + "-" + path.Base(file) + ".txt", reading(file)})

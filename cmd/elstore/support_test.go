@@ -49,6 +49,31 @@ func TestWithoutSecrets(t *testing.T) {
 	}
 }
 
+func TestWithoutYAMLSecrets(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"a block":               {"a: 1\nmy-token: |\n  S3\n  cret\n\n  S3\nb: 2\n", "a: 1\nmy-token: [redacted]\nb: 2\n"},
+		"folded, with a mark":   {"password: >2-  # why\n    S3\n  cret\nb: 2\n", "password: [redacted]\nb: 2\n"},
+		"plain, of two lines":   {"secret: S3\n  cret, S3\nb: 2\n", "secret: [redacted]\nb: 2\n"},
+		"with a comma":          {"secret: S3, cret] }\nb: 2\n", "secret: [redacted]\nb: 2\n"},
+		"in single quotes":      {"secret: 'S3, \n  cret'\nb: 2\n", "secret: [redacted]\nb: 2\n"},
+		"a list":                {"tokens:\n- S3\n- cret\nb: 2\n", "tokens: [redacted]\nb: 2\n"},
+		"a list further in":     {"x:\n  tokens:\n    - S3\n  b: 2\n", "x:\n  tokens: [redacted]\n  b: 2\n"},
+		"an object":             {"token:\n  id: S3\n  b:\n    c: S3\nb: 2\n", "token: [redacted]\nb: 2\n"},
+		"within a list":         {"x:\n  - name: n\n    secret: |\n      S3\n    b: 2\n  - secret: |\n      S3\n    b: 2\n", "x:\n  - name: n\n    secret: [redacted]\n    b: 2\n  - secret: [redacted]\n    b: 2\n"},
+		"the last, without \\n": {"secret: |\n  S3", "secret: [redacted]\n"},
+		"CRLF":                  {"secret: |\r\n  S3\r\nb: 2\r\n", "secret: [redacted]\nb: 2\r\n"},
+		"quoted":                {"\"my secret\": 1\n'a-token' : |\n S3\n", "\"my secret\": 1\n'a-token' : [redacted]\n"},
+		"none":                  {"listen:\n  - x\n\ntls-key: |\n  /k.pem\n", "listen:\n  - x\n\ntls-key: |\n  /k.pem\n"},
+		"nothing":               {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := string(withoutYAMLSecrets([]byte(c.text))); got != c.want {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+}
+
 // unpack returns the files of a bundle.
 func unpack(t *testing.T, path string) map[string]string {
 	t.Helper()
@@ -99,7 +124,7 @@ func TestSupportBundle(t *testing.T) {
 		t.Fatalf("the server told of the secrets %q", secrets)
 	}
 	config := filepath.Join(t.TempDir(), "elstore.yaml")
-	if err := os.WriteFile(config, []byte("root: /mnt\nsome-token: S3cret\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("root: /mnt\nsome-token: S3cret\nother-password: |\n  S3cret\n  S3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "bundle.tar.gz")

@@ -209,6 +209,7 @@ func TestAccessFlags(t *testing.T) {
 		{[]string{"--tls-cert", "x"}, "need each other"},
 		{[]string{"--tls-key", "x"}, "need each other"},
 		{[]string{"--client-ca", "x", "--access-control"}, "--client-ca is for TLS"},
+		{[]string{"--client-crl", "x", "--access-control"}, "--client-crl is of the authorities"},
 		{[]string{"--oidc-issuer", "https://a"}, "need each other"},
 		{[]string{"--oidc-issuer", "https://a", "--oidc-audience", "b"}, "without --access-control"},
 		{[]string{"--oidc-issuer", "http://a", "--oidc-audience", "b", "--access-control"}, "must be https"},

@@ -91,7 +91,7 @@ asked about first, unless --yes says so.`,
 		},
 	}
 	cmd.Flags().StringVar(&pool, "pool", "", "only the bin of this pool")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	completeFlag(cmd, "pool", c.complete(pools, -1))
 	return cmd
 }

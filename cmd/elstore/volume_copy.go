@@ -16,8 +16,9 @@ func newVolumeClone(c *cli) *cobra.Command {
 		noWait  bool
 	)
 	cmd := &cobra.Command{
-		Use:   "clone VOLUME NAME",
-		Short: "Make a volume with the content of another",
+		Use:        "clone VOLUME NAME",
+		SuggestFor: []string{"copy", "cp", "duplicate"},
+		Short:      "Make a volume with the content of another",
 		Long: `Make a volume with the content that another one has now. Where the file system can share
 blocks that takes no time and no room; else the data is copied, by the volume's alg.
 

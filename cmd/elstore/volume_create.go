@@ -16,8 +16,9 @@ func newVolumeCreate(c *cli) *cobra.Command {
 		noWait        bool
 	)
 	cmd := &cobra.Command{
-		Use:   "create NAME... --size SIZE",
-		Short: "Make volumes",
+		Use:        "create NAME... --size SIZE",
+		SuggestFor: []string{"add", "new", "make"},
+		Short:      "Make volumes",
 		Long: `Make a volume, empty or with the image that a URL names. Several names make several volumes
 of the same kind, all or none.
 

@@ -13,9 +13,10 @@ import (
 func newVolumeDestroy(c *cli) *cobra.Command {
 	var purge, yes bool
 	cmd := &cobra.Command{
-		Use:     "destroy VOLUME...",
-		Aliases: []string{"rm", "delete"},
-		Short:   "Put volumes into the bin, or remove them for good",
+		Use:        "destroy VOLUME...",
+		SuggestFor: []string{"remove", "del"},
+		Aliases:    []string{"rm", "delete"},
+		Short:      "Put volumes into the bin, or remove them for good",
 		Long: `Put volumes into their pools' bins, from where ` + "`elstore volume restore`" + ` brings them back until
 the pool's retention ends. With --purge they are gone for good, also those that lie in a bin:
 on a terminal that is asked about first, unless --yes says so.
@@ -55,7 +56,7 @@ A whole id that is not there is destroyed already, which is no failure.`,
 		},
 	}
 	cmd.Flags().BoolVar(&purge, "purge", false, "for good, not into the bin")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
 }
 

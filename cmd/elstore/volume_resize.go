@@ -14,8 +14,9 @@ func newVolumeResize(c *cli) *cobra.Command {
 		prealloc       string
 	)
 	cmd := &cobra.Command{
-		Use:   "resize VOLUME SIZE",
-		Short: "Make a volume larger, or smaller",
+		Use:        "resize VOLUME SIZE",
+		SuggestFor: []string{"grow", "extend", "expand", "shrink"},
+		Short:      "Make a volume larger, or smaller",
 		Long: `Give a volume another size. It grows at any time, also while machines use it. A smaller size
 cuts off what lies beyond, so it wants --shrink, and a volume that nobody uses.
 

@@ -10,8 +10,9 @@ import (
 
 func newVolumeSet(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use:   "set VOLUME KEY=VALUE...",
-		Short: "Change a volume's attributes",
+		Use:        "set VOLUME KEY=VALUE...",
+		SuggestFor: []string{"rename", "update", "edit", "modify"},
+		Short:      "Change a volume's attributes",
 		Long: `Change attributes of a volume: name, private, readonly, shareable, bootable, clonable, alg
 and bus. Other keys are kept with the volume as they are, for programs that know them.
 

@@ -27,7 +27,7 @@ type Config struct {
 	PingTimeout   time.Duration // for the answer, also of a session that is in the way of a login; 5 s
 	LogoutTimeout time.Duration // that a graceful stop gives initiators to log out; 5 s
 
-	Workers      int   // that a session has at most; 16
+	Workers      int   // that a session has at most, where the medium is not Parallel; 16
 	SessionBytes int64 // that the commands of a session may hold, but for one command alone and unsolicited data; 32 MiB
 	ServerBytes  int64 // the same for all sessions together; 1 GiB
 

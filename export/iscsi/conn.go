@@ -25,18 +25,27 @@ type conn struct {
 	killed chan struct{} // made by closing, closed by kill
 }
 
-// kill ends the connection: what reads or writes it fails. The first reason counts. It never waits.
+// kill ends the connection: what reads or writes it fails. The first reason counts. It waits no longer than system calls that have the
+// descriptor: Close of package net does until nobody has it any more. So whoever has it waits for no lock, and Close is called
+// without c.mu.
 func (c *conn) kill(why error) {
+	if c.end(why) {
+		_ = c.net.Close()
+	}
+}
+
+// end notes why the connection ends, and reports whether that is the first reason.
+func (c *conn) end(why error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reason != nil {
-		return
+		return false
 	}
 	c.reason = why
 	if c.killed != nil {
 		close(c.killed)
 	}
-	_ = c.net.Close()
+	return true
 }
 
 // why is the reason of kill, or nil.

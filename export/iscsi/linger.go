@@ -53,9 +53,12 @@ func (c *conn) Lingered() { c.server.lingering.giveBack() }
 // Waits implements pdu.Lingerer.
 func (c *conn) Waits() { c.waited = time.Duration(c.life.last.Load()) }
 
-// busy reports whether other goroutines work for the session.
+// busy reports whether other goroutines work for the session. It waits for none of them: the reader asks while it has the
+// descriptor, which conn.kill waits for.
 func (s *session) busy() bool {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return true // one does
+	}
 	defer s.mu.Unlock()
 	return s.workers > 0 || s.sending
 }

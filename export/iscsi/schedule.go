@@ -123,7 +123,7 @@ func (s *session) launch(t *task) {
 	default:
 		t.state = queued
 		s.ready.push(t)
-		if s.workers < s.server.cfg.Workers && !s.closed {
+		if s.workers < s.target.most && !s.closed {
 			s.workers++
 			s.running.Add(1)
 			go s.work()

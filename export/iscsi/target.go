@@ -23,13 +23,19 @@ type NowWriter interface {
 	WritesNow(length int64) bool
 }
 
+// Parallel is a medium that works on many requests at once, and needs no thread for each.
+type Parallel interface {
+	// Requests returns how many at once are worth the while.
+	Requests() int
+}
+
 // TargetConfig says what a target is.
 type TargetConfig struct {
 	Name  pdu.Name // as pdu.ParseName made it
 	Alias string   // TargetAlias, at most 255 bytes; "" has none
 	Unit  *scsi.LogicalUnit
 
-	// Device is the medium of Unit. It is not used but as a NowReader or NowWriter where it is one.
+	// Device is the medium of Unit. It is not used but as a NowReader, a NowWriter or Parallel where it is one.
 	Device scsi.Device
 
 	// PortID is the relative target port identifier: each target of one Unit needs its own. 0 is 1.
@@ -46,6 +52,7 @@ type Target struct {
 	cfg    TargetConfig
 	reader NowReader // the device, if it is one
 	writer NowWriter // the same
+	most   int       // workers that a session has
 
 	mu          sync.Mutex
 	removed     bool
@@ -77,6 +84,10 @@ func (s *Server) AddTarget(cfg TargetConfig) (*Target, error) {
 	}
 	t.reader, _ = cfg.Device.(NowReader)
 	t.writer, _ = cfg.Device.(NowWriter)
+	t.most = s.cfg.Workers
+	if p, ok := cfg.Device.(Parallel); ok {
+		t.most = max(t.most, p.Requests())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

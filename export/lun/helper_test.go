@@ -31,6 +31,7 @@ type server struct {
 	exports *export.Service
 	kind    *Kind
 	chap    bool          // asked for from the next start on
+	shared  bool          // the pool is another server's too
 	beside  []export.Kind // other kinds
 }
 
@@ -54,6 +55,7 @@ func (s *server) start() {
 	}
 	s.exports, err = export.New(export.Config{
 		Volumes: s.Volumes, Events: s.Events, Log: slog.New(slog.DiscardHandler), ServerID: s.id, Kinds: append([]export.Kind{s.kind}, s.beside...),
+		Shared: func(string) bool { return s.shared },
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -7,11 +7,13 @@ import (
 	"elstore/export"
 	"elstore/export/iscsi"
 	"elstore/export/scsi"
+	"elstore/volume"
 )
 
 var (
 	_ export.Mover     = (*Kind)(nil)
 	_ export.Successor = (*attached)(nil)
+	_ export.Inheritor = (*attached)(nil)
 )
 
 // KeepsToGates implements export.Mover: the server asks before each command that changes the medium.
@@ -34,5 +36,34 @@ func (a *attached) Succeed(ctx context.Context, old export.Attached) error {
 		}
 		owner, known := u.owner(r)
 		return known && owner == from.id || !known && alone
+	}, a.Nexuses()...)
+}
+
+// Inherit implements export.Inheritor: what the volume's record has of the other server's reservations is this unit's from now on, and what
+// from has registered is that of the initiator ports that are logged in through a. The other host may not have lost power, so that what
+// doesn't outlive this is kept too.
+func (a *attached) Inherit(ctx context.Context, from volume.ID) error {
+	u := a.unit
+	data, err := u.kept.records.Load(recordName, maxRecord)
+	if err != nil || data == nil {
+		return err
+	}
+	s, err := parseSaved(data)
+	if err != nil || s.Reservations == nil {
+		return err
+	}
+	u.ports.Lock()
+	for _, o := range s.Owners {
+		if at := (nexus{o.Initiator, o.Port}); u.owners[at].IsZero() {
+			u.owners[at] = o.Attachment
+		}
+	}
+	u.ports.Unlock()
+	if err := u.lu.Replace(ctx, s.Reservations); err != nil {
+		return fmt.Errorf("take over the reservations: %w", err)
+	}
+	return u.lu.MoveRegistrations(ctx, func(r scsi.Registration) bool {
+		owner, known := u.owner(r)
+		return known && owner == from
 	}, a.Nexuses()...)
 }

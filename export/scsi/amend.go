@@ -142,6 +142,18 @@ func (lu *LogicalUnit) MoveRegistrations(ctx context.Context, match func(Registr
 	return err
 }
 
+// Replace makes the reservations what another target has kept of the medium since this unit was made.
+func (lu *LogicalUnit) Replace(ctx context.Context, r *Reservations) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	_, err := lu.amend(ctx, func(m *amendment) (bool, answer) {
+		m.Reservations = r.clone()
+		return true, good
+	})
+	return err
+}
+
 // move gives one registration to a nexus.
 func (m *amendment) move(from nexusKey, to *Nexus) {
 	i := m.find(from)

@@ -1,7 +1,7 @@
 // Command bench measures elstore and, where there is one, a peer beside it in the same run, and prints a table:
 // what, ours, the peer, the ratio. `make bench` runs it with the binary that it has just built.
 //
-//	go run ./test/bench [-bin bin/elstore] [-only scale,libvirt,iscsi,seed,image,access,ceph] [-ceph-bin bin/elstore-ceph] [-volumes 100000]
+//	go run ./test/bench [-bin bin/elstore] [-only scale,libvirt,iscsi,seed,image,export,access,ceph] [-ceph-bin bin/elstore-ceph] [-volumes 100000]
 package main
 
 import (
@@ -36,7 +36,7 @@ type environment struct {
 	volumes int
 }
 
-var benches = []bench{{"scale", scale}, {"libvirt", libvirt}, {"iscsi", portals}, {"seed", seeds}, {"image", images}, {"access", accessCost}, {"ceph", onCeph}}
+var benches = []bench{{"scale", scale}, {"libvirt", libvirt}, {"iscsi", portals}, {"seed", seeds}, {"image", images}, {"export", exports}, {"access", accessCost}, {"ceph", onCeph}}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == portalCommand {

@@ -193,6 +193,7 @@ memstore_device_bytes = SIZE
 osd_class_update_on_start = false
 osd_memory_target = 939524096
 osd_client_watch_timeout = 10
+osd_pool_default_read_lease_ratio = 1000
 `)
 }
 

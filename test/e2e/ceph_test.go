@@ -36,7 +36,12 @@ func cephVolume(t *testing.T, s *rig.Server, name string, gb any) string {
 // image returns what the volume's data.rbd names.
 func image(t *testing.T, root, id string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "cluster", "vid."+id+".elimg", "data.rbd"))
+	return imageIn(t, filepath.Join(root, "cluster"), id)
+}
+
+func imageIn(t *testing.T, pool, id string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(pool, "vid."+id+".elimg", "data.rbd"))
 	if err != nil {
 		t.Fatal(err)
 	}

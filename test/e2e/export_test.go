@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,9 +112,11 @@ func attach(t *testing.T, a attachment) *machine {
 			t.Fatalf("it does not attach: %s", m.log.String())
 		default:
 		}
-		if _, err := os.Stat(socket); err != nil {
-			return "the volume is not attached"
+		conn, err := net.Dial("unix", socket) // it may be there before it listens
+		if err != nil {
+			return fmt.Sprintf("the volume is not attached: %v", err)
 		}
+		conn.Close()
 		return ""
 	})
 	return m
@@ -121,7 +124,9 @@ func attach(t *testing.T, a attachment) *machine {
 
 func (m *machine) off() {
 	_ = m.cmd.Process.Kill()
-	<-m.done
+	if err := rig.Gone(m.cmd.Process.Pid, m.done); err != nil {
+		m.t.Error(err)
+	}
 }
 
 // io runs commands of qemu-io in the machine.
@@ -141,94 +146,112 @@ func (m *machine) must(commands ...string) {
 	}
 }
 
+// backend is where a volume's content lies.
+type backend struct {
+	format   string
+	settings string // of its pool
+}
+
+// onFiles are the backends that need nothing but files.
+var onFiles = []backend{{"raw", `{}`}, {"qcow2", `{}`}}
+
+// onEach tests every one of them.
+func onEach(t *testing.T, backends []backend, test func(*testing.T, backend)) {
+	for _, b := range backends {
+		t.Run(b.format, func(t *testing.T) { test(t, b) })
+	}
+}
+
+// disk makes a volume of 20 MB there.
+func (b backend) disk(t *testing.T, s *rig.Server, name string) string {
+	t.Helper()
+	return vid(t, post(t, s, "/create", map[string]any{"creatorID": alice, "name": name, "size": 0.02, "format": b.format}, 200))
+}
+
 // A machine attaches a volume with what /export said, does not notice that the server dies and starts again, and loses the
 // volume with unexport.
-func TestMachineKeepsItsVolume(t *testing.T) {
+func TestMachineKeepsItsVolume(t *testing.T) { onEach(t, onFiles, machineKeepsItsVolume) }
+
+func machineKeepsItsVolume(t *testing.T, b backend) {
 	needISCSI(t)
-	for _, format := range []string{"raw", "qcow2"} {
-		t.Run(format, func(t *testing.T) {
-			root := t.TempDir()
-			rig.Pool(t, root, "pool", `{}`)
-			s := rig.Start(t, root)
-			id := vid(t, post(t, s, "/create", map[string]any{"creatorID": alice, "name": "disk", "size": 0.02, "format": format}, 200))
-			a := exported(t, s, id)
-			if out := output(t, "iscsi-inq", a.URI); !strings.Contains(out, "ELSTORE") {
-				t.Errorf("iscsi-inq says %s", out)
-			}
-			if len(a.Portals) != 1 || a.Portals[0] != s.Portal || len(a.ISCSIAdm) != 7 {
-				t.Errorf("%+v", a)
-			}
-			m := attach(t, a)
-			m.must("write -P 1 0 1M", "flush", "read -P 1 0 1M", "discard 512k 64k", "write -z 600k 4k", "read -P 0 600k 4k")
-			for n, end := range []func(){s.Kill, func() {
-				if err := s.Stop(); err != nil {
-					t.Errorf("%v\n%s", err, s.Log())
-				}
-			}} {
-				portal := s.Portal
-				end()
-				s = rig.Start(t, root, "--iscsi-listen", portal)
-				m.must("read -P 1 0 512k", fmt.Sprintf("write -P %d 2M 64k", n+2), "flush", fmt.Sprintf("read -P %d 2M 64k", n+2))
-				if again := exported(t, s, id); again.Secret != a.Secret || again.User != a.User {
-					t.Error("after a restart the secret is another")
-				}
-			}
-			post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice, "if_idle": true}, 409)
-			post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice}, 200)
-			m.off()
-			if out, err := try(t, "iscsi-inq", a.URI); err == nil {
-				t.Errorf("it lets in still: %s", out)
-			}
-			post(t, s, "/destroy", map[string]any{"volume_id": id}, 200)
-			if err := s.Stop(); err != nil {
-				t.Error(err)
-			}
-			if strings.Contains(s.Log(), a.Secret) {
-				t.Error("the log has the secret")
-			}
-		})
+	root := t.TempDir()
+	rig.Pool(t, root, "pool", b.settings)
+	s := rig.Start(t, root)
+	id := b.disk(t, s, "disk")
+	a := exported(t, s, id)
+	if out := output(t, "iscsi-inq", a.URI); !strings.Contains(out, "ELSTORE") {
+		t.Errorf("iscsi-inq says %s", out)
+	}
+	if len(a.Portals) != 1 || a.Portals[0] != s.Portal || len(a.ISCSIAdm) != 7 {
+		t.Errorf("%+v", a)
+	}
+	m := attach(t, a)
+	m.must("write -P 1 0 1M", "flush", "read -P 1 0 1M", "discard 512k 64k", "write -z 600k 4k", "read -P 0 600k 4k")
+	for n, end := range []func(){s.Kill, func() {
+		if err := s.Stop(); err != nil {
+			t.Errorf("%v\n%s", err, s.Log())
+		}
+	}} {
+		portal := s.Portal
+		end()
+		s = rig.Start(t, root, "--iscsi-listen", portal)
+		m.must("read -P 1 0 512k", fmt.Sprintf("write -P %d 2M 64k", n+2), "flush", fmt.Sprintf("read -P %d 2M 64k", n+2))
+		if again := exported(t, s, id); again.Secret != a.Secret || again.User != a.User {
+			t.Error("after a restart the secret is another")
+		}
+	}
+	post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice, "if_idle": true}, 409)
+	post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice}, 200)
+	m.off()
+	if out, err := try(t, "iscsi-inq", a.URI); err == nil {
+		t.Errorf("it lets in still: %s", out)
+	}
+	post(t, s, "/destroy", map[string]any{"volume_id": id}, 200)
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(s.Log(), a.Secret) {
+		t.Error("the log has the secret")
 	}
 }
 
 // The same over a socket of this host.
-func TestLocalMachineKeepsItsVolume(t *testing.T) {
+func TestLocalMachineKeepsItsVolume(t *testing.T) { onEach(t, onFiles, localMachineKeepsItsVolume) }
+
+func localMachineKeepsItsVolume(t *testing.T, b backend) {
 	need.Program(t, "qemu-img", "qemu-io", "qemu-storage-daemon")
-	for _, format := range []string{"raw", "qcow2"} {
-		t.Run(format, func(t *testing.T) {
-			root, err := os.MkdirTemp("", "elstore") //nolint:usetesting // the path of a socket must be short
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { os.RemoveAll(root) })
-			rig.Pool(t, root, "pool", `{}`)
-			s := rig.Start(t, root)
-			id := vid(t, post(t, s, "/create", map[string]any{"creatorID": alice, "name": "disk", "size": 0.02, "format": format}, 200))
-			local := map[string]any{"volume_id": id, "client_uid": alice, "type": "local"}
-			var a attachment
-			post(t, s, "/export", local, 200).Into(t, &a)
-			post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice}, 409)
-			m := attach(t, a)
-			m.must("write -P 1 0 1M", "flush", "read -P 1 0 1M", "discard 512k 64k", "write -z 600k 4k", "read -P 0 600k 4k")
-			if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", a.URI); err == nil {
-				t.Errorf("a second one gets in beside the first: %s", out)
-			}
-			s.Kill()
-			s = rig.Start(t, root)
-			m.must("read -P 1 0 512k", "write -P 2 2M 64k", "flush", "read -P 2 2M 64k")
-			post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice, "if_idle": true}, 409)
-			post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice}, 200)
-			m.off()
-			if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", a.URI); err == nil {
-				t.Errorf("it lets in still: %s", out)
-			}
-			for key, value := range map[string]any{"initiator": "iqn.x", "portals": []string{"a:1"}} {
-				post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice, "type": "local", key: value}, 400)
-			}
-			post(t, s, "/export", local, 200)
-			if err := s.Stop(); err != nil {
-				t.Errorf("%v\n%s", err, s.Log())
-			}
-		})
+	root, err := os.MkdirTemp("", "elstore") //nolint:usetesting // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root) })
+	rig.Pool(t, root, "pool", b.settings)
+	s := rig.Start(t, root)
+	id := b.disk(t, s, "disk")
+	local := map[string]any{"volume_id": id, "client_uid": alice, "type": "local"}
+	var a attachment
+	post(t, s, "/export", local, 200).Into(t, &a)
+	post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice}, 409)
+	m := attach(t, a)
+	m.must("write -P 1 0 1M", "flush", "read -P 1 0 1M", "discard 512k 64k", "write -z 600k 4k", "read -P 0 600k 4k")
+	if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", a.URI); err == nil {
+		t.Errorf("a second one gets in beside the first: %s", out)
+	}
+	s.Kill()
+	s = rig.Start(t, root)
+	m.must("read -P 1 0 512k", "write -P 2 2M 64k", "flush", "read -P 2 2M 64k")
+	post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice, "if_idle": true}, 409)
+	post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice}, 200)
+	m.off()
+	if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", a.URI); err == nil {
+		t.Errorf("it lets in still: %s", out)
+	}
+	for key, value := range map[string]any{"initiator": "iqn.x", "portals": []string{"a:1"}} {
+		post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice, "type": "local", key: value}, 400)
+	}
+	post(t, s, "/export", local, 200)
+	if err := s.Stop(); err != nil {
+		t.Errorf("%v\n%s", err, s.Log())
 	}
 }
 

@@ -163,3 +163,63 @@ func TestDiskFillsUnderImages(t *testing.T) {
 		}
 	})
 }
+
+// stuff takes all room below a directory until the test ends.
+func stuff(t *testing.T, dir string) {
+	t.Helper()
+	for i, size := range []int{1 << 20, 4 << 10, 512} {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprint("fill", i)))
+		if err != nil {
+			continue // not even for a name
+		}
+		for chunk := make([]byte, size); err == nil; { // until there is no room
+			_, err = f.Write(chunk)
+		}
+		_ = f.Close()
+	}
+}
+
+// Where nothing at all can be written a person is told which disk that is and what to do, and what frees room works.
+func TestFullDiskSaysWhichAndWhatToDo(t *testing.T) {
+	says := func(t *testing.T, a rig.Answer, code string, words ...string) {
+		t.Helper()
+		var e struct{ Error, Code string }
+		a.Into(t, &e)
+		if e.Code != code {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+		for _, word := range words {
+			if !strings.Contains(e.Error, word) {
+				t.Errorf("%q does not say %q", e.Error, word)
+			}
+		}
+	}
+	t.Run("of the state", func(t *testing.T) {
+		state := need.Tmpfs(t, 1<<20)
+		root := t.TempDir()
+		rig.Pool(t, root, "pool", `{}`)
+		s := rig.Start(t, root, "--state", filepath.Join(state, "state"))
+		defer s.Kill() // before the file system goes
+		stuff(t, state)
+		body := strings.NewReader(`{"creatorID": "` + alice + `", "name": "v", "size": 0.001}`)
+		a, err := s.Do(t.Context(), http.MethodPost, "/create", body, map[string]string{"Idempotency-Key": "k"})
+		if err != nil || a.Status != 503 {
+			t.Fatalf("%d %s %v", a.Status, a.Body, err)
+		}
+		says(t, a, "StateUnavailable", "state directory is full", "--state")
+	})
+	t.Run("of a pool", func(t *testing.T) {
+		root := need.Tmpfs(t, 2<<20)
+		rig.Pool(t, root, "fast", `{}`)
+		s := rig.Start(t, root, "--state", t.TempDir())
+		defer s.Kill() // before the file system goes
+		id := vid(t, post(t, s, "/create", wish("v", 0.001), 200))
+		stuff(t, root)
+		says(t, post(t, s, "/create", wish("w", 0.001), 507), "VolumeNotAllocable", "fast", "room")
+		says(t, post(t, s, "/export", map[string]any{"volume_id": id, "client_uid": alice}, 507), "PoolFull", "the pool's disk is full")
+		gone := map[string]any{"volume_id": id, "creatorID": alice}
+		says(t, post(t, s, "/destroy", gone, 507), "PoolFull", "pool fast", `"purge": true`)
+		gone["purge"] = true
+		post(t, s, "/destroy", gone, 200)
+	})
+}

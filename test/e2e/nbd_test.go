@@ -52,65 +52,63 @@ func info(t *testing.T, a attachment) (string, error) {
 
 // A machine attaches a volume over the network with what /export said, does not notice that the server dies and starts again, and
 // loses the volume with unexport.
-func TestMachineKeepsItsVolumeOverNBD(t *testing.T) {
+func TestMachineKeepsItsVolumeOverNBD(t *testing.T) { onEach(t, onFiles, machineKeepsItsVolumeOverNBD) }
+
+func machineKeepsItsVolumeOverNBD(t *testing.T, b backend) {
 	need.Root(t) // the lines write below /run
 	need.Program(t, "qemu-img", "qemu-io", "qemu-storage-daemon")
-	for _, format := range []string{"raw", "qcow2"} {
-		t.Run(format, func(t *testing.T) {
-			root, err := os.MkdirTemp("", "elstore") //nolint:usetesting // the path of a socket must be short
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { os.RemoveAll(root) })
-			rig.Pool(t, root, "pool", `{}`)
-			s := rig.Start(t, root, "--nbd-listen", "127.0.0.1:0")
-			id := vid(t, post(t, s, "/create", map[string]any{"creatorID": alice, "name": "disk", "size": 0.02, "format": format}, 200))
-			over := map[string]any{"volume_id": id, "client_uid": alice, "type": "nbd"}
-			answer := post(t, s, "/export", over, 200)
-			var a attachment
-			answer.Into(t, &a)
-			if again := post(t, s, "/export", over, 200); string(again.Body) != string(answer.Body) {
-				t.Errorf("asked again it answers\n%s, not\n%s", again.Body, answer.Body)
-			}
-			keys(t, a)
-			m := attach(t, a)
-			m.must("write -P 1 0 1M", "flush", "read -P 1 0 1M", "discard 512k 64k", "write -z 600k 4k", "read -P 0 600k 4k")
-			if out, err := info(t, a); err == nil {
-				t.Errorf("a second one gets in beside the first: %s", out)
-			}
-			if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", "nbd+unix:///"+id+"?socket="+a.Socket); err == nil {
-				t.Errorf("a second one gets in beside the first: %s", out)
-			}
-			portal := s.NBD[0]
-			s.Kill()
-			s = rig.Start(t, root, "--nbd-listen", portal)
-			m.must("read -P 1 0 512k", "write -P 2 2M 64k", "flush", "read -P 2 2M 64k")
-			if again := post(t, s, "/export", over, 200); string(again.Body) != string(answer.Body) {
-				t.Errorf("after a restart it answers\n%s, not\n%s", again.Body, answer.Body)
-			}
-			post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice, "if_idle": true}, 409)
-			post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice}, 200)
-			m.off()
-			if out, err := info(t, a); err == nil {
-				t.Errorf("it lets in still: %s", out)
-			}
-			// A new export has another key, also for the same client.
-			var b attachment
-			post(t, s, "/export", over, 200).Into(t, &b)
-			if out, err := info(t, a); err == nil {
-				t.Errorf("the old key lets in: %s", out)
-			}
-			keys(t, b)
-			if out, err := info(t, b); err != nil || !strings.Contains(out, "virtual size: 20 M") && !strings.Contains(out, "virtual size: 19") {
-				t.Errorf("%v\n%s", err, out)
-			}
-			if err := s.Stop(); err != nil {
-				t.Errorf("%v\n%s", err, s.Log())
-			}
-			if strings.Contains(s.Log(), "PRIVATE KEY") {
-				t.Error("the log has a key")
-			}
-		})
+	root, err := os.MkdirTemp("", "elstore") //nolint:usetesting // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root) })
+	rig.Pool(t, root, "pool", b.settings)
+	s := rig.Start(t, root, "--nbd-listen", "127.0.0.1:0")
+	id := b.disk(t, s, "disk")
+	over := map[string]any{"volume_id": id, "client_uid": alice, "type": "nbd"}
+	answer := post(t, s, "/export", over, 200)
+	var a attachment
+	answer.Into(t, &a)
+	if again := post(t, s, "/export", over, 200); string(again.Body) != string(answer.Body) {
+		t.Errorf("asked again it answers\n%s, not\n%s", again.Body, answer.Body)
+	}
+	keys(t, a)
+	m := attach(t, a)
+	m.must("write -P 1 0 1M", "flush", "read -P 1 0 1M", "discard 512k 64k", "write -z 600k 4k", "read -P 0 600k 4k")
+	if out, err := info(t, a); err == nil {
+		t.Errorf("a second one gets in beside the first: %s", out)
+	}
+	if out, err := try(t, "qemu-io", "-f", "raw", "-c", "read 0 512", "nbd+unix:///"+id+"?socket="+a.Socket); err == nil {
+		t.Errorf("a second one gets in beside the first: %s", out)
+	}
+	portal := s.NBD[0]
+	s.Kill()
+	s = rig.Start(t, root, "--nbd-listen", portal)
+	m.must("read -P 1 0 512k", "write -P 2 2M 64k", "flush", "read -P 2 2M 64k")
+	if again := post(t, s, "/export", over, 200); string(again.Body) != string(answer.Body) {
+		t.Errorf("after a restart it answers\n%s, not\n%s", again.Body, answer.Body)
+	}
+	post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice, "if_idle": true}, 409)
+	post(t, s, "/unexport", map[string]any{"volume_id": id, "client_uid": alice}, 200)
+	m.off()
+	if out, err := info(t, a); err == nil {
+		t.Errorf("it lets in still: %s", out)
+	}
+	// A new export has another key, also for the same client.
+	var fresh attachment
+	post(t, s, "/export", over, 200).Into(t, &fresh)
+	if out, err := info(t, a); err == nil {
+		t.Errorf("the old key lets in: %s", out)
+	}
+	keys(t, fresh)
+	if out, err := info(t, fresh); err != nil || !strings.Contains(out, "virtual size: 20 M") && !strings.Contains(out, "virtual size: 19") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if err := s.Stop(); err != nil {
+		t.Errorf("%v\n%s", err, s.Log())
+	}
+	if strings.Contains(s.Log(), "PRIVATE KEY") {
+		t.Error("the log has a key")
 	}
 }
 

@@ -15,8 +15,14 @@ import (
 
 var directory = flag.String("system", "", "directory of the Debian to install on, as mmdebstrap makes it; default this machine's own")
 
-// build makes the package of one version and returns its file.
+// build makes the .deb of one version and returns its file.
 func build(t *testing.T, version string) string {
+	t.Helper()
+	return packages(t, version, "deb")[0]
+}
+
+// packages makes the packages of one version, and returns their files.
+func packages(t *testing.T, version string, formats ...string) []string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, args := range [][]string{
@@ -24,16 +30,20 @@ func build(t *testing.T, version string) string {
 		{"../../.ci/package", filepath.Join(dir, "elstore"), version, filepath.Join(dir, "package")},
 	} {
 		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "FORMATS=deb")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "FORMATS="+strings.Join(formats, " "))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "package", "*.deb"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("made %v, %v", files, err)
+	var files []string
+	for _, format := range formats {
+		made, err := filepath.Glob(filepath.Join(dir, "package", "*."+format))
+		if err != nil || len(made) != 1 {
+			t.Fatalf("made %v, %v", made, err)
+		}
+		files = append(files, made[0])
 	}
-	return files[0]
+	return files
 }
 
 // put copies a file into the system.

@@ -179,6 +179,14 @@ func (h *handle) WriteAt(p []byte, off int64) error {
 	return h.write(p, off)
 }
 
+// WriteVectorAt implements rbd.Handle.
+func (h *handle) WriteVectorAt(pieces [][]byte, off int64) error {
+	return h.WriteAt(slices.Concat(pieces...), off)
+}
+
+// WriteZeroes implements rbd.Handle.
+func (h *handle) WriteZeroes(off, length int64) error { return h.WriteAt(make([]byte, length), off) }
+
 func (h *handle) write(p []byte, off int64) error {
 	switch {
 	case h.readonly:
@@ -291,13 +299,14 @@ func (h *handle) Snaps() (names []string, err error) {
 }
 
 // Flatten implements rbd.Handle.
-func (h *handle) Flatten() error {
+func (h *handle) Flatten(progress func(done, total int64)) error {
 	if err := h.enter("flatten"); err != nil {
 		return err
 	}
 	defer h.leave()
 	h.i.data, h.i.parent = h.i.whole(), nil
 	h.k.c.settle()
+	progress(1, 1)
 	return nil
 }
 

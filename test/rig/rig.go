@@ -4,6 +4,7 @@ package rig
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -130,8 +131,20 @@ func (s *Server) Post(ctx context.Context, path string, body any) (Answer, error
 	return s.Do(ctx, http.MethodPost, path, strings.NewReader(text), nil)
 }
 
-// Do sends a request to a path under /api/v1.0.
+// Do sends a request to a path under /api/v1.0. A server that does not answer for three minutes is ended, and the error is what it was at.
 func (s *Server) Do(ctx context.Context, method, path string, body io.Reader, header map[string]string) (Answer, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*patience, errHangs)
+	defer cancel()
+	a, err := s.do(ctx, method, path, body, header)
+	if err != nil && errors.Is(context.Cause(ctx), errHangs) {
+		return a, fmt.Errorf("%s %s: %w\n%s", method, path, errHangs, s.at())
+	}
+	return a, err
+}
+
+var errHangs = errors.New("the server does not answer")
+
+func (s *Server) do(ctx context.Context, method, path string, body io.Reader, header map[string]string) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.URL+"/api/v1.0"+path, body)
 	if err != nil {
 		return Answer{}, err

@@ -33,6 +33,24 @@ func New(code Code, op string, err error) error {
 	return &Error{Code: code, Msg: op + ": " + err.Error(), Err: err}
 }
 
+// FromState classifies an error of the server's state directory that happened during op as StateUnavailable. The sentence
+// says what an operator can do where that is known. nil gives nil.
+func FromState(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	errno, _ := errors.AsType[syscall.Errno](err)
+	switch errno {
+	case syscall.ENOSPC, syscall.EDQUOT:
+		return &Error{Code: StateUnavailable, Err: err, Msg: op + ": the disk with the server's state directory is full; " +
+			"free some room on it, or start the server with --state on another disk"}
+	case syscall.EROFS:
+		return &Error{Code: StateUnavailable, Err: err, Msg: op + ": the disk with the server's state directory is read-only now, " +
+			"as the kernel makes one that fails; see to it, or start the server with --state on another disk"}
+	}
+	return New(StateUnavailable, op, err)
+}
+
 // FromOS classifies an error of the operating system that happened during op by its errno: a full disk or
 // quota is PoolFull, a read-only, failing or vanished file system is PoolUnavailable. Their sentence is
 // "op: what the errno means", without the path, which is not the caller's to know. An error that is
@@ -46,8 +64,12 @@ func FromOS(op string, err error) error {
 	}
 	errno, _ := errors.AsType[syscall.Errno](err)
 	switch errno {
-	case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
-		return &Error{Code: PoolFull, Msg: op + ": " + errno.Error(), Err: err}
+	case syscall.ENOSPC:
+		return &Error{Code: PoolFull, Msg: op + ": the pool's disk is full", Err: err}
+	case syscall.EDQUOT:
+		return &Error{Code: PoolFull, Msg: op + ": a quota of the pool's file system is used up", Err: err}
+	case syscall.EFBIG:
+		return &Error{Code: PoolFull, Msg: op + ": larger than the pool's file system takes", Err: err}
 	case syscall.EROFS, syscall.EIO, syscall.ESTALE, syscall.ENODEV, syscall.ENXIO, syscall.ESHUTDOWN,
 		syscall.EUCLEAN,  // the file system found itself corrupt
 		syscall.ENOTCONN: // a FUSE mount whose server is gone

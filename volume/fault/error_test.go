@@ -97,6 +97,30 @@ func TestFromOS(t *testing.T) {
 	}
 }
 
+func TestFromState(t *testing.T) {
+	path := func(errno error) error { return &fs.PathError{Op: "write", Path: "/mnt/secret", Err: errno} }
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"full":                {path(syscall.ENOSPC), "save: the disk with the server's state directory is full; free some room"},
+		"full, and so called": {FromOS("write x", path(syscall.ENOSPC)), "save: the disk with the server's state directory is full; free some room"},
+		"quota":               {path(syscall.EDQUOT), "is full"},
+		"read-only":           {path(syscall.EROFS), "is read-only now"},
+		"anything else":       {io.EOF, "save: EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := FromState("save", tt.err)
+			if CodeOf(err) != StateUnavailable || !errors.Is(err, tt.err) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s %v", CodeOf(err), err)
+			}
+		})
+	}
+	if err := FromState("save", nil); err != nil {
+		t.Errorf("of no error: %v", err)
+	}
+}
+
 func TestFromOSLeavesTheRestAlone(t *testing.T) {
 	if err := FromOS("write", nil); err != nil {
 		t.Errorf("FromOS of no error = %v, want nil", err)

@@ -35,24 +35,27 @@ func (h *held) Open(ctx context.Context, m volume.Meta, readonly bool) (volume.D
 		return nil, fault.FromOS("open the image", err)
 	}
 	d := newDevice(f, "volume "+h.id.String(), readonly, info.Size())
-	if h.b.cfg.Shared {
-		return h.openDirect(d, m)
+	if !h.b.cfg.Shared {
+		d.release = h.share()
+		return d, nil
 	}
-	d.release = h.share()
-	return d, nil
+	x, err := h.d.direct(d, m)
+	if err == nil {
+		d.release = h.share()
+	}
+	return x, err
 }
 
-// openDirect has d go past the page cache. It is closed where that fails.
-func (h *held) openDirect(d *device, m volume.Meta) (volume.Device, error) {
-	tail, err := h.d.open(dataName(m.Format), !d.readonly)
+// direct has an open image go past the page cache. It is closed where that fails.
+func (d *dir) direct(img *device, m volume.Meta) (volume.Device, error) {
+	tail, err := d.open(dataName(m.Format), !img.readonly)
 	if err != nil {
-		return nil, errors.Join(fault.FromOS("open the image", err), d.f.Close())
+		return nil, errors.Join(fault.FromOS("open the image", err), img.f.Close())
 	}
-	x, err := newDirect(d, tail)
+	x, err := newDirect(img, tail)
 	if err != nil {
-		return nil, errors.Join(err, tail.Close(), d.f.Close())
+		return nil, errors.Join(err, tail.Close(), img.f.Close())
 	}
-	d.release = h.share()
 	return x, nil
 }
 

@@ -34,8 +34,8 @@ type Images interface {
 	// Resize works on an open image too, whose Device knows nothing of it until Grow.
 	Resize(name string, size int64) error
 	Parent(name string) (string, error)
-	// Flatten makes a clone stand alone.
-	Flatten(ctx context.Context, name string) error
+	// Flatten makes a clone stand alone, and tells progress, if it is not nil, how far it came.
+	Flatten(ctx context.Context, name string, progress func(done, total int64)) error
 	// Snapshot freezes what an image holds until release is called. The image may be open.
 	Snapshot(name string) (snap string, release func(), err error)
 	// Trash puts an image out of reach, Untrash brings it back. One that is there already stays.
@@ -45,8 +45,8 @@ type Images interface {
 	Removable(name string) error
 	// Remove removes an image. One that is not there is removed already.
 	Remove(name string) error
-	// OpenDevice opens an image, or with snap its snapshot for reading. The Device is a volume.ExtentReader and a
-	// volume.VectorWriter.
+	// OpenDevice opens an image, or with snap its snapshot for reading. The Device is a volume.ExtentReader, a
+	// volume.VectorWriter and volume.Parallel.
 	OpenDevice(ctx context.Context, name, snap string, readonly bool) (volume.Device, error)
 	// Credentials lets a client open an image, and nothing else, without this server.
 	Credentials(name string, id volume.ID, client volume.Client) (volume.DirectAccess, error)

@@ -52,11 +52,12 @@ func (h *held) flatten(ctx context.Context, m volume.Meta, p volume.Progress) er
 	if parent, err := h.d.images.Parent(image); err != nil || parent == "" {
 		return err
 	}
-	if err := h.d.images.Flatten(ctx, image); err != nil {
+	total := newMeter(p, m.Size)
+	if err := h.d.images.Flatten(ctx, image, total.program()); err != nil {
 		return err
 	}
 	h.d.images.Measure(image)
-	newMeter(p, m.Size).end()
+	total.end()
 	return nil
 }
 
@@ -83,6 +84,7 @@ type imageDisk struct {
 	volume.Device
 	volume.ExtentReader
 	volume.VectorWriter
+	volume.Parallel
 	release func()
 }
 
@@ -105,5 +107,6 @@ func (h *held) openImage(ctx context.Context, readonly bool) (volume.Device, err
 	}
 	extents, _ := dev.(volume.ExtentReader)
 	vector, _ := dev.(volume.VectorWriter)
-	return &imageDisk{dev, extents, vector, h.share()}, nil
+	parallel, _ := dev.(volume.Parallel)
+	return &imageDisk{dev, extents, vector, parallel, h.share()}, nil
 }

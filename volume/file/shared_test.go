@@ -361,3 +361,49 @@ func TestBothPlaces(t *testing.T) {
 		t.Errorf("left are %q", names(left))
 	}
 }
+
+// TestPeek reads an image that another server has locked, where that can't be wrong.
+func TestPeek(t *testing.T) {
+	dir := t.TempDir()
+	tests := map[string]struct {
+		shared bool
+		format volume.Format
+		want   fault.Code
+	}{
+		"raw, of several servers": {true, volume.Raw, ""},
+		"raw, of one server":      {false, volume.Raw, fault.BadRequest},
+		"qcow2":                   {true, volume.QCOW2, fault.BadRequest},
+		"iso":                     {true, volume.ISO, fault.BadRequest},
+	}
+	b := openPool(t, Config{Dir: dir, Tool: newTool(t), Shared: true})
+	id, m := create(t, b, meta(volume.Raw, 1<<20), volume.Content{})
+	if _, err := b.Peek(t.Context(), volume.NewID(), m); err == nil {
+		t.Error("there is a volume that was never made")
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b.cfg.Shared = tt.shared
+			m := m
+			m.Format = tt.format
+			d, err := b.Peek(t.Context(), id, m)
+			if tt.want != "" {
+				if !fault.Is(err, tt.want) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.ReadAt(make([]byte, 512), 0); err != nil || d.Size() != 1<<20 {
+				t.Errorf("%v, %d bytes", err, d.Size())
+			}
+			if _, err := d.WriteAt(make([]byte, 512), 0); !fault.Is(err, fault.VolumeReadOnly) {
+				t.Errorf("a write: %v", err)
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

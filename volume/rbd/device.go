@@ -34,6 +34,7 @@ var (
 	_ volume.Device       = (*Device)(nil)
 	_ volume.ExtentReader = (*Device)(nil)
 	_ volume.VectorWriter = (*Device)(nil)
+	_ volume.Parallel     = (*Device)(nil)
 )
 
 // perDevice bounds the requests of one Device that run at once, so that one image leaves room for others.
@@ -296,21 +297,20 @@ func (d *Device) WriteAt(p []byte, off int64) (int, error) {
 	return d.transfer("write", p, off, true, func(p []byte, off int64) error { return d.h.WriteAt(p, off) })
 }
 
-// joined are buffers that pieces are joined in.
-var joined = sync.Pool{New: func() any { return new([]byte) }}
-
 // WriteVectorAt writes the pieces as one: what reaches the cluster is one request for each object, not for each piece.
 func (d *Device) WriteVectorAt(pieces [][]byte, off int64) (int, error) {
-	if len(pieces) == 1 {
-		return d.WriteAt(pieces[0], off)
-	}
-	buf, _ := joined.Get().(*[]byte)
-	defer joined.Put(buf)
-	*buf = (*buf)[:0]
+	length := 0
 	for _, p := range pieces {
-		*buf = append(*buf, p...)
+		length += len(p)
 	}
-	return d.WriteAt(*buf, off)
+	err := d.check(off, int64(length), true)
+	if err == nil {
+		err = d.do("write", func() error { return d.h.WriteVectorAt(pieces, off) })
+	}
+	if err != nil {
+		return 0, err
+	}
+	return length, nil
 }
 
 func (d *Device) transfer(op string, p []byte, off int64, write bool, request func(p []byte, off int64) error) (int, error) {
@@ -353,26 +353,23 @@ func (d *Device) Flush(ctx context.Context) error {
 
 // Discard makes a range read as zeros.
 func (d *Device) Discard(off, length int64) error {
-	return d.pieces("discard", off, length, maxPiece, d.h.Discard)
+	return d.pieces("discard", off, length, d.h.Discard)
 }
-
-// zeros is what is written where zeros must take their storage.
-var zeros = make([]byte, 4<<20)
 
 // WriteZeroes makes a range read as zeros, without storage if unmap allows that.
 func (d *Device) WriteZeroes(off, length int64, unmap bool) error {
 	if unmap {
 		return d.Discard(off, length)
 	}
-	return d.pieces("write zeros", off, length, int64(len(zeros)), func(off, n int64) error { return d.h.WriteAt(zeros[:n], off) })
+	return d.pieces("write zeros", off, length, d.h.WriteZeroes)
 }
 
-func (d *Device) pieces(op string, off, length, most int64, request func(off, n int64) error) error {
+func (d *Device) pieces(op string, off, length int64, request func(off, n int64) error) error {
 	if err := d.check(off, length, true); err != nil {
 		return err
 	}
 	for {
-		n := min(length, most)
+		n := min(length, maxPiece)
 		err := d.do(op, func() error {
 			if n == 0 {
 				return nil
@@ -417,6 +414,9 @@ func (d *Device) NextExtent(ctx context.Context, off int64) (length int64, mappe
 	})
 	return length, mapped, err
 }
+
+// Requests returns how many requests run at once; more wait.
+func (d *Device) Requests() int { return perDevice }
 
 // Size returns the size in bytes.
 func (d *Device) Size() int64 { return d.size.Load() }

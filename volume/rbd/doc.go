@@ -29,8 +29,16 @@
 // somebody waits for, whose every call comes back within its timeouts, and one for the data of open Devices, where a request
 // waits until the cluster is back. Only the latter's caller can say how long is too long: an initiator has its own patience.
 //
+// On a full cluster nobody waits: what wants room is refused, what gives some back is done.
+//
+// # Many requests at once
+//
+// A request to an open image needs a goroutine and no thread: librbd completes it in a thread of its own, which puts it on a list and
+// wakes, by an eventfd, the goroutine that tells those who wait (queue). The data is not copied on its way to librbd.
+//
 // # Building
 //
-// librbd is reached through go-ceph, which needs cgo, in files with the build tag ceph (and pacific, for the
+// The cluster and its pool are reached through go-ceph, and open images by calls of our own, since go-ceph's block a thread each. Both
+// need cgo, in files with the build tag ceph (and pacific, for the
 // librbd 16.2 of Debian 12). The rest of the package is the same in every build; Open says what to do in a build without.
 package rbd

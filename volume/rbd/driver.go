@@ -68,6 +68,10 @@ type Handle interface {
 	ReadAt(p []byte, off int64) error
 	// WriteAt writes p, or fails.
 	WriteAt(p []byte, off int64) error
+	// WriteVectorAt writes the pieces, one behind the other, as one request, or fails.
+	WriteVectorAt(pieces [][]byte, off int64) error
+	// WriteZeroes makes a range read as zeros, with the storage for them.
+	WriteZeroes(off, length int64) error
 	// Discard makes a range read as zeros and gives back the storage of what it covers of objects.
 	Discard(off, length int64) error
 	// Flush returns once what was written is on stable storage.
@@ -82,8 +86,8 @@ type Handle interface {
 	Unsnap(name string) error
 	// Snaps lists the snapshots that are not hidden.
 	Snaps() ([]string, error)
-	// Flatten copies what the image has from its parent.
-	Flatten() error
+	// Flatten copies what the image has from its parent, and tells how far it came, in units of its own.
+	Flatten(progress func(done, total int64)) error
 	// Parent returns the image that this one is a clone of, the zero Identity where it is none.
 	Parent() (Identity, error)
 	// Acquire takes the exclusive lock, which nobody gets from this handle but by Break.

@@ -74,14 +74,18 @@ func (s *Store) turn(name string) chan struct{} {
 }
 
 // Flatten copies what an image has from its parent, so that it stands alone. It stops waiting when ctx ends; the cluster goes on.
-func (s *Store) Flatten(ctx context.Context, name string) error {
+// progress is told how far it came, in units of the cluster's, by one call at a time; nil is nobody.
+func (s *Store) Flatten(ctx context.Context, name string, progress func(done, total int64)) error {
+	if progress == nil {
+		progress = func(int64, int64) {}
+	}
 	return s.during(ctx, "flatten the image", 0, func() error {
 		return s.image(name, false, func(h Handle) error {
 			parent, err := h.Parent()
 			if err != nil || parent.ID == "" {
 				return err
 			}
-			if err := h.Flatten(); err != nil {
+			if err := h.Flatten(progress); err != nil {
 				return err
 			}
 			s.collect(parent)
@@ -124,7 +128,7 @@ func (s *Store) Snapshot(name string) (snap string, release func(), err error) {
 
 // snap makes a snapshot, and returns what removes it.
 func (s *Store) snap(name string) (snap string, unsnap func() error, err error) {
-	snap = snapPrefix + randomWord()
+	snap = s.snapsOf() + randomWord()
 	s.mu.Lock()
 	s.copied[name] = append(s.copied[name], snap)
 	s.mu.Unlock()
@@ -167,16 +171,24 @@ func (s *Store) doom(name string) bool {
 	return s.doomed[name]
 }
 
-// clear removes the snapshots that a crash left in an image.
+// snapsOf is how the names of this server's snapshots begin.
+func (s *Store) snapsOf() string { return snapPrefix + s.cfg.ServerID + "-" }
+
+// clear removes the snapshots that a crash left in an image. Where other servers use it too, only they know which of theirs those are:
+// what is copied from a snapshot that is gone is not what it was.
 func (s *Store) clear(name string, h Handle) (foreign []string, err error) {
 	snaps, err := h.Snaps()
+	left := snapPrefix
+	if s.cfg.Shared {
+		left = s.snapsOf()
+	}
 	for _, snap := range snaps {
 		s.mu.Lock()
 		live := slices.Contains(s.copied[name], snap)
 		s.mu.Unlock()
 		switch {
 		case live:
-		case strings.HasPrefix(snap, snapPrefix):
+		case strings.HasPrefix(snap, left):
 			if uerr := h.Unsnap(snap); uerr != nil && errno(uerr) != syscall.ENOENT {
 				err = errors.Join(err, uerr)
 			}
@@ -191,7 +203,7 @@ func (s *Store) clear(name string, h Handle) (foreign []string, err error) {
 func (s *Store) cleared(name string, h Handle) error {
 	foreign, err := s.clear(name, h)
 	if err == nil && len(foreign) > 0 {
-		err = fault.Errorf(fault.VolumeCannotBeDeleted, "the image %s has snapshots that somebody made on the cluster, %q: remove them there first (rbd snap rm)", name, foreign)
+		err = fault.Errorf(fault.VolumeCannotBeDeleted, "the image %s has snapshots that somebody else made, %q: remove them on the cluster first (rbd snap rm)", name, foreign)
 	}
 	return err
 }

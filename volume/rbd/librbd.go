@@ -46,38 +46,27 @@ func (d *librbd) Clone(parent, snap, name string) error {
 		return err
 	}
 	defer o.Destroy()
-	return translate(rbd.CloneImage(d.work.pool, parent, snap, d.work.pool, name, o))
+	err = translate(rbd.CloneImage(d.work.pool, parent, snap, d.work.pool, name, o))
+	if errno(err) != syscall.ENOENT {
+		return err
+	}
+	// librbd 16.2 says so on a full cluster too, where to make an empty image tells the reason.
+	if cerr := d.Create(name, 0); cerr != nil {
+		return cerr
+	}
+	return errors.Join(err, d.Remove(name))
 }
 
 func (d *librbd) Open(name, snap string, readonly bool) (Handle, error) {
-	return openOn(d.work, name, snap, readonly)
+	return openImage(d.queue, d.work.pool, opening{name: name, snap: snap, readonly: readonly})
 }
 
 func (d *librbd) OpenData(name string, readonly bool) (Handle, error) {
-	return openOn(d.data, name, "", readonly)
-}
-
-func openOn(l link, name, snap string, readonly bool) (Handle, error) {
-	open := rbd.OpenImage
-	if readonly {
-		open = rbd.OpenImageReadOnly
-	}
-	if snap == "" {
-		snap = rbd.NoSnapshot
-	}
-	i, err := open(l.pool, name, snap)
-	if err != nil {
-		return nil, translate(err)
-	}
-	return &image{i}, nil
+	return openImage(d.queue, d.data.pool, opening{name: name, readonly: readonly})
 }
 
 func (d *librbd) OpenTrashed(id string) (Handle, error) {
-	i, err := rbd.OpenImageById(d.work.pool, id, rbd.NoSnapshot)
-	if err != nil {
-		return nil, translate(err)
-	}
-	return &image{i}, nil
+	return openImage(d.queue, d.work.pool, opening{id: id})
 }
 
 func (d *librbd) Rename(name, to string) error {
@@ -162,5 +151,8 @@ func (d *librbd) Monitors() (string, error) {
 func (d *librbd) Close() error {
 	d.data.close()
 	d.work.close()
+	if d.queue != nil {
+		d.queue.close()
+	}
 	return nil
 }

@@ -58,10 +58,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // librbd is the Driver of the real cluster.
 type librbd struct {
-	cfg  Config
-	fsid string
-	work link // whose calls come back
-	data link // whose calls wait for the cluster
+	cfg   Config
+	fsid  string
+	work  link // whose calls come back
+	data  link // whose calls wait for the cluster
+	queue *queue
 }
 
 // link is a connection to the cluster.
@@ -80,6 +81,9 @@ func connect(cfg Config) (_ *librbd, err error) {
 			_ = d.Close()
 		}
 	}()
+	if d.queue, err = newQueue(); err != nil {
+		return nil, err
+	}
 	if d.work, err = dial(cfg, patience); err != nil {
 		return nil, err
 	}
@@ -150,6 +154,10 @@ func dial(cfg Config, osd time.Duration) (l link, err error) {
 		}
 		return bad("the Ceph pool %q can't be opened: %w", cfg.Pool, translate(err))
 	}
+	// Else what wants room on a full cluster waits until there is some, and what gives back room too.
+	if err := l.pool.SetPoolFullTry(); err != nil {
+		return bad("the Ceph pool %q can't be used: %w", cfg.Pool, translate(err))
+	}
 	return l, nil
 }
 
@@ -164,6 +172,8 @@ func options(cfg Config, osd time.Duration) map[string]string {
 		"rbd_skip_partial_discard": "false", // a discarded range reads as zeros, to the sector
 		"rbd_default_clone_format": "2",
 		"rbd_validate_pool":        "false",
+		// What is written is nobody else's until its request is over: it need not be copied.
+		"rbd_disable_zero_copy_writes": "false",
 	}
 	if cfg.Keyring != "" {
 		o["keyring"] = cfg.Keyring

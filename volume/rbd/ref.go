@@ -73,7 +73,7 @@ func validName(name string) bool {
 const (
 	imagePrefix  = "elstore."        // of images: elstore.<volume id>.<random>
 	parkedPrefix = "elstore-parked." // of images in the trash that nothing but their clones needs
-	snapPrefix   = "elstore-"        // of snapshots, which live for a moment
+	snapPrefix   = "elstore-"        // of snapshots, which live for a moment: elstore-<server id>-<random>
 	holderKey    = "elstore.holder"  // of the note in an image about who has its lock
 )
 

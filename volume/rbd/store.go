@@ -19,7 +19,8 @@ type Config struct {
 	Conf     string        // ceph.conf, or "" for the cluster's default path
 	User     string        // without "client.", or "" for admin
 	Keyring  string        // a file, or "" for what ceph.conf says
-	ServerID string        // noted in images whose lock this server has
+	ServerID string        // noted in images whose lock this server has, and in its snapshots
+	Shared   bool          // other servers use the images too: their snapshots are left alone
 	Log      *slog.Logger  // nil: nothing is logged
 	Changed  func()        // called when Health changed; may be nil, must not block
 	Limit    time.Duration // how long any call is waited for at most; default 30 s
@@ -47,7 +48,7 @@ type Store struct {
 	calls  sync.WaitGroup // of during, waited for or not
 }
 
-// maxRequests bounds the requests to the cluster that run at once: each blocks a thread.
+// maxRequests bounds the requests to the cluster that run at once, of all Devices together.
 const maxRequests = 256
 
 // NewStore returns a Store on a Driver, which it closes. Open makes one of the real cluster.

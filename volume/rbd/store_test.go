@@ -122,11 +122,15 @@ func TestParents(t *testing.T) {
 		if parent, err := s.Parent(third); err != nil || !strings.HasPrefix(parent, "elstore-parked.") {
 			t.Errorf("its parent is %q, %v", parent, err)
 		}
-		must(t, s.Flatten(t.Context(), third))
+		told := false
+		must(t, s.Flatten(t.Context(), third, func(done, total int64) { told = done == total }))
+		if !told {
+			t.Error("nobody was told that it stands alone")
+		}
 		if images := c.Images(); !slices.Equal(images, []string{third}) {
 			t.Errorf("when it stands alone there are images %q", images)
 		}
-		must(t, s.Flatten(t.Context(), third))
+		must(t, s.Flatten(t.Context(), third, nil))
 		must(t, s.Remove(third))
 		if images := c.Images(); len(images) > 0 {
 			t.Errorf("left are %q", images)
@@ -155,6 +159,32 @@ func TestSnapshotsOfOthersBlockRemoval(t *testing.T) {
 	must(t, h.Unsnap("theirs"))
 	must(t, h.Close())
 	must(t, s.Remove(name))
+}
+
+// A snapshot that another server of a shared pool copies from stays: else its copy would have what was written since.
+func TestSnapshotsOfOtherServers(t *testing.T) {
+	c := rbdmodel.New()
+	one, _ := store(t, c, "a")
+	name := made(t, one)
+	snap, release, err := one.Snapshot(name)
+	must(t, err)
+	for _, shared := range []bool{true, false} {
+		other := rbd.NewStore(rbd.Config{Pool: "volumes", ServerID: "b", Shared: shared}, c.Client(nil))
+		d, err := other.OpenDevice(t.Context(), name, "", false)
+		must(t, err)
+		must(t, d.Close())
+		copied, err := one.OpenDevice(t.Context(), name, snap, true)
+		if there := err == nil; there != shared {
+			t.Errorf("in a pool with shared %t the snapshot is there: %t, %v", shared, there, err)
+		}
+		if shared {
+			wantCode(t, other.Removable(name), fault.VolumeCannotBeDeleted, snap)
+			must(t, copied.Close())
+		}
+		must(t, other.Close())
+	}
+	release()
+	must(t, one.Remove(name))
 }
 
 func TestLocks(t *testing.T) {

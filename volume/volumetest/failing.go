@@ -54,6 +54,17 @@ func (f *failing) Directory(id volume.ID) (*os.Root, error) {
 	return f.Backend.Directory(id)
 }
 
+func (f *failing) Peek(ctx context.Context, id volume.ID, m volume.Meta) (volume.Device, error) {
+	if err := f.step("Peek"); err != nil {
+		return nil, err
+	}
+	d, err := f.Backend.Peek(ctx, id, m)
+	if err != nil {
+		return nil, err
+	}
+	return &failingDevice{d, f}, nil
+}
+
 func (f *failing) Base(sum volume.Checksum) (volume.Image, bool) {
 	img, ok := f.Backend.Base(sum)
 	return f.named(img), ok

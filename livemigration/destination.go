@@ -1,0 +1,87 @@
+package livemigration
+
+import (
+	"context"
+	"time"
+)
+
+// This is what the destination's server does in a migration between two.
+
+// admitAbroad has the source's server let the destination in, and lets it in here, for reading.
+func (s *Service) admitAbroad(ctx context.Context, m *migration) error {
+	if err := s.wish(ctx, &m.rec, wishPrepare); err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	tick := time.NewTicker(s.cfg.look / 2)
+	defer tick.Stop()
+	for {
+		if v := s.sight(ctx, &m.rec); v.all(sourcesPen) {
+			break
+		}
+		if err := s.refused(ctx, m.id, m.rec.first()); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-wait.Done():
+			return m.rec.elsewhere("did not answer within " + answerWait.String())
+		}
+	}
+	for _, p := range m.rec.Parts {
+		if err := s.cfg.Exports.Visit(ctx, p.Volume); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claimAbroad is claim for the destination, whose server this is. The caller has the pen's lock.
+func (s *Service) claimAbroad(m *migration, part *Part) (may bool, changed <-chan struct{}) {
+	switch {
+	case m.rec.MayWrite() == Destination:
+		return s.cfg.Exports.OpenGate(part.Volume, part.Destination, m.id.String()), nil
+	case m.rec.State == Prepared:
+		s.want(m)
+		return false, m.changed // the other server is asked, and the machine waits
+	}
+	return false, nil
+}
+
+// taken makes the pen, whose volumes were all taken, the destination's.
+func (s *Service) taken(ctx context.Context, m *migration) error {
+	if err := m.pen.take(ctx); err != nil {
+		return err
+	}
+	defer m.pen.release()
+	for _, p := range m.rec.Parts {
+		if err := s.cfg.Exports.Inherit(ctx, p.Volume, p.Source, p.Destination); err != nil {
+			return err
+		}
+	}
+	next, err := m.rec.Step(Write)
+	if err != nil {
+		return err
+	}
+	if err := s.advance(m, func(r *Record) { r.Status, r.LoggedIn = next, true }); err != nil {
+		return err
+	}
+	rec := m.rec
+	s.open(&rec, Destination)
+	return nil
+}
+
+// fetchWait is how long a call waits for the pen.
+const fetchWait = 15 * time.Second
+
+// fetch has the pen passed to the destination, for a call that needs it. The caller has the turn.
+func (s *Service) fetch(ctx context.Context, m *migration) error {
+	s.want(m)
+	over := func(r *Record) bool { return r.Pen == Destination || r.State != Prepared }
+	if !s.await(ctx, m, fetchWait, over) {
+		rec := s.look(m)
+		return rec.elsewhere("has not passed the right to write them within " + fetchWait.String())
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+//go:build ceph
+
+package rbd_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+
+	"elstore/test/ceph"
+	"elstore/volume"
+	"elstore/volume/rbd"
+)
+
+// TestRequestsOnCeph has many requests of a real image under way, in every kind of memory, while the garbage collector is at work.
+func TestRequestsOnCeph(t *testing.T) {
+	cluster := ceph.Start(t)
+	s, err := rbd.Open(t.Context(), rbd.Config{Pool: ceph.Pool, Conf: cluster.Conf(), Keyring: cluster.Keyring(), ServerID: "server"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { must(t, s.Close()) }()
+	const workers, area = 32, 1 << 20
+	name, _ := s.New(volume.NewID())
+	must(t, s.Create(name, workers*area))
+	d := open(t, s, name)
+	var all sync.WaitGroup
+	for w := range workers {
+		random := rand.New(rand.NewPCG(uint64(w), 1))
+		all.Go(func() {
+			if err := exercise(d, random, int64(w)*area, area); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	collected := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(collected)
+		for {
+			select {
+			case <-ended:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	}()
+	all.Wait()
+	close(ended)
+	<-collected
+
+	// What is under way when the image is closed ends well, or is not begun.
+	for range workers {
+		all.Go(func() {
+			p := make([]byte, 64<<10)
+			for {
+				if _, err := d.WriteAt(p, 0); err != nil {
+					return
+				}
+			}
+		})
+	}
+	must(t, d.Close())
+	all.Wait()
+	clone, _ := s.New(volume.NewID())
+	must(t, s.Clone(name, "", clone))
+	var told int64
+	must(t, s.Flatten(t.Context(), clone, func(done, total int64) {
+		if done > total || done < told {
+			t.Errorf("of %d objects %d are flattened, after %d were", total, done, told)
+		}
+		told = done
+	}))
+	if told == 0 {
+		t.Error("nobody was told of flattening")
+	}
+	must(t, s.Remove(clone))
+	must(t, s.Remove(name))
+}
+
+// exercise does all that can be done to a part of a Device, and holds it against memory.
+func exercise(d volume.Device, random *rand.Rand, start, size int64) error {
+	want := make([]byte, size)
+	for range 40 {
+		off := random.Int64N(size/512) * 512
+		length := min((1+random.Int64N(256))*512, size-off)
+		p := want[off : off+length]
+		var err error
+		switch random.IntN(5) {
+		case 0:
+			clear(p)
+			err = d.Discard(start+off, length)
+		case 1:
+			clear(p)
+			err = d.WriteZeroes(start+off, length, random.IntN(2) == 0)
+		case 2:
+			fill(p, random)
+			_, err = d.WriteAt(bytes.Clone(p), start+off)
+		default:
+			fill(p, random)
+			_, err = d.(volume.VectorWriter).WriteVectorAt(cut(bytes.Clone(p), random), start+off)
+		}
+		if err != nil {
+			return err
+		}
+		off = random.Int64N(size)
+		is := make([]byte, random.Int64N(size-off+1))
+		if _, err := d.ReadAt(is, start+off); err != nil {
+			return err
+		}
+		if !bytes.Equal(is, want[off:off+int64(len(is))]) {
+			return fmt.Errorf("%d bytes at %d are not what was written", len(is), start+off)
+		}
+	}
+	return nil
+}
+
+func fill(p []byte, random *rand.Rand) {
+	for i := range p {
+		p[i] = byte(random.Uint32())
+	}
+}
+
+// cut cuts p in many pieces, some of which are empty.
+func cut(p []byte, random *rand.Rand) (pieces [][]byte) {
+	for len(p) > 0 {
+		n := min(random.IntN(1024), len(p))
+		pieces = append(pieces, p[:n])
+		p = p[n:]
+	}
+	return pieces
+}
