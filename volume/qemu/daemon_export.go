@@ -34,7 +34,8 @@ func (d *daemon) export(ctx context.Context, open OpenOptions) error {
 }
 
 // addQueue exports the image, which was opened, by way of a queue, if QEMU was built with that. It stays as long as the daemon lives:
-// unlike that of NBD it is not in the way of a resize.
+// unlike that of NBD it is not in the way of a resize. The connection to it must not outlive one, though: since version 8.0 QEMU tells
+// who is connected of the new size, over a socket that we don't give it, and takes nothing from the queue any more when that fails.
 func (d *daemon) addQueue(ctx context.Context, readonly bool) error {
 	err := d.qmp.do(ctx, "block-export-add", map[string]any{
 		"type": "vhost-user-blk", "id": "queue", "node-name": nodeName, "writable": !readonly,
@@ -97,7 +98,7 @@ func (d *daemon) alive(ctx context.Context) error {
 	return d.qmp.do(ctx, "query-version", nil, nil)
 }
 
-// connectQueue sets up the queue, once. It returns nil if there is none.
+// connectQueue sets up the queue, of which there can be one at a time. It returns nil if there is none.
 func (d *daemon) connectQueue(ctx context.Context) (*vhostConn, error) {
 	if !d.queue {
 		d.door.close()

@@ -371,10 +371,13 @@ func TestDoor(t *testing.T) {
 	must(t, err)
 	defer unix.Close(fd)
 	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: d.path(int(d.at.Fd()))}))
-	must(t, unix.Listen(fd, 1))
+	must(t, unix.Listen(fd, 2))
 	c, err := d.enter(t.Context())
 	must(t, err)
 	defer c.Close()
+	again, err := d.enter(t.Context())
+	must(t, err)
+	defer again.Close()
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("%v, %v is left", left, err)
 	}
@@ -393,7 +396,7 @@ func TestDeviceWithoutQueue(t *testing.T) {
 	process.door.close() // so that it can't make its socket
 	must(t, process.export(t.Context(), options))
 	d := &Device{opener: o, options: options, log: o.config.Log}
-	l, err := d.connect(t.Context(), process, nil)
+	l, err := d.connect(t.Context(), process)
 	must(t, err)
 	if l.queue != nil || l.busy() || l.lost() != nil {
 		t.Error("there is a queue")

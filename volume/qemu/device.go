@@ -100,7 +100,7 @@ func (d *Device) start(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.connect(ctx, process, nil)
+	return d.connect(ctx, process)
 }
 
 // Size returns the size in bytes.

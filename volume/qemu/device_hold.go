@@ -104,7 +104,7 @@ func (d *Device) resize(ctx context.Context, size int64) error {
 	d.mu.Unlock()
 	command, cancel := context.WithTimeoutCause(ctx, d.opener.times.command, errors.New("the storage daemon does not answer"))
 	defer cancel()
-	l.conn.close()
+	l.close()
 	err := l.daemon.removeExport(command)
 	var refusal error
 	if err == nil {
@@ -115,7 +115,7 @@ func (d *Device) resize(ctx context.Context, size int64) error {
 	}
 	var fresh *link
 	if err == nil {
-		fresh, err = d.connect(command, l.daemon, l.queue)
+		fresh, err = d.connect(command, l.daemon)
 	}
 	if err == nil {
 		refusal = errors.Join(refusal, fresh.conn.flush(command))

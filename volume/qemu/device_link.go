@@ -17,18 +17,15 @@ type link struct {
 // errGone is the error of every request whose outcome is not known because its connection ended.
 var errGone = errors.New("its outcome is not known")
 
-// connect makes a link to a daemon that exports the image, with its queue if it is there already. If that fails, the daemon
-// is stopped.
-func (d *Device) connect(ctx context.Context, process *daemon, queue *vhostConn) (*link, error) {
+// connect makes a link to a daemon that exports the image. If that fails, the daemon is stopped.
+func (d *Device) connect(ctx context.Context, process *daemon) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.opener.times.command, errors.New("the storage daemon does not answer"))
 	defer cancel()
-	l := &link{daemon: process, queue: queue}
+	l := &link{daemon: process}
 	conn, err := process.connect(ctx)
 	if err == nil {
 		l.conn = conn
-		if queue == nil {
-			l.queue, err = process.connectQueue(ctx)
-		}
+		l.queue, err = process.connectQueue(ctx)
 	}
 	if err != nil {
 		l.cut()
