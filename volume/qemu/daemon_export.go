@@ -108,7 +108,12 @@ func (d *daemon) connectQueue(ctx context.Context) (*vhostConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newVhostConn(ctx, conn)
+	queue, err := newVhostConn(ctx, conn)
+	if errors.Is(err, errNoSharedMemory) {
+		d.log.Warn("storage daemon's queue can't be used, and all goes over NBD", slog.Int("pid", d.pid), slog.Any("error", err))
+		return nil, nil //nolint:nilnil // that is what there is
+	}
+	return queue, err
 }
 
 // connect makes a connection to the export over NBD.

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -409,4 +410,54 @@ func TestDeviceWithoutQueue(t *testing.T) {
 	}
 	l.close()
 	must(t, process.stop())
+}
+
+// Where a filter of system calls, such as a container's, forbids shared memory, all goes over NBD.
+func TestDeviceWithoutSharedMemory(t *testing.T) {
+	path := image(t, QCOW2, 1<<20)
+	o := realOpener(t, OpenerConfig{})
+	options := OpenOptions{Name: "test", Image: Image{Path: path, Format: QCOW2}}
+	process, err := o.startDaemon(t.Context(), options, nil)
+	must(t, err)
+	files := openFiles(t)
+	d := &Device{opener: o, options: options, log: o.config.Log}
+	var l *link
+	done := make(chan struct{})
+	onOwnThread(func() {
+		defer close(done)
+		if err = forbid(unix.SYS_MEMFD_CREATE); err == nil {
+			l, err = d.connect(t.Context(), process)
+		}
+	})
+	<-done
+	must(t, err)
+	if l.queue != nil {
+		t.Error("there is a queue")
+	}
+	if n := openFiles(t); n > files+1 { // that of NBD; the door's directory is closed, and its inode is open
+		t.Errorf("%d files were open before, %d are now", files, n)
+	}
+	data, got := pattern(1<<20), make([]byte, 1<<20)
+	must(t, l.write(0, 1<<20, data))
+	must(t, l.read(got, 0))
+	if !bytes.Equal(got, data) {
+		t.Error("it is not what was written")
+	}
+	l.close()
+	must(t, process.stop())
+}
+
+// forbid makes a system call fail with EPERM on the calling thread.
+func forbid(call uint32) error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // its number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: call},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
 }

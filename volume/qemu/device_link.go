@@ -10,7 +10,7 @@ import (
 type link struct {
 	daemon  *daemon
 	conn    *nbdConn
-	queue   *vhostConn // nil where QEMU was built without vhost-user-blk
+	queue   *vhostConn // nil where QEMU was built without vhost-user-blk, or the system gives no shared memory
 	retired bool       // it is given up on purpose. Guarded by Device.mu
 }
 

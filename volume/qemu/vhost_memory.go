@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"os"
@@ -24,16 +25,23 @@ const (
 	sharedBytes = 16 << 20
 )
 
-// newSharedMemory makes some.
+// errNoSharedMemory says that the system gives none: it has none left for us, or a filter of system calls forbids it.
+var errNoSharedMemory = errors.New("there is no shared memory")
+
+// newSharedMemory makes some. An error is errNoSharedMemory.
 func newSharedMemory() (*sharedMemory, error) {
-	fd, err := unix.MemfdCreate("elstore-disk", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	// An administrator may forbid memory that could be run (vm.memfd_noexec). Before Linux 6.3 nobody could ask for other.
+	fd, err := unix.MemfdCreate("elstore-disk", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = unix.MemfdCreate("elstore-disk", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("make shared memory: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNoSharedMemory, err)
 	}
 	m := &sharedMemory{file: os.NewFile(uintptr(fd), "memory")}
 	if err := m.prepare(fd); err != nil {
 		_ = m.file.Close()
-		return nil, fmt.Errorf("make shared memory: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNoSharedMemory, err)
 	}
 	for page := range (queueEnd + pageSize - 1) / pageSize {
 		m.used[page/64] |= 1 << (page % 64)

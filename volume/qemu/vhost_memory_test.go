@@ -16,6 +16,21 @@ func newTestMemory(t testing.TB) *sharedMemory {
 	return m
 }
 
+// Nobody can run it, where the kernel knows of that.
+func TestSharedMemoryIsNoProgram(t *testing.T) {
+	m := newTestMemory(t)
+	var st unix.Stat_t
+	must(t, unix.Fstat(int(m.file.Fd()), &st))
+	other, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if err != nil {
+		t.Skip("this kernel can't forbid to run it")
+	}
+	must(t, unix.Close(other))
+	if st.Mode&0o111 != 0 {
+		t.Errorf("its mode is %o", st.Mode)
+	}
+}
+
 func TestSharedMemoryTakes(t *testing.T) {
 	const first = (queueEnd + pageSize - 1) / pageSize * pageSize
 	m := newTestMemory(t)
