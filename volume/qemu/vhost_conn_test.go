@@ -247,6 +247,47 @@ func TestVhostKickBlocks(t *testing.T) {
 	}
 }
 
+// unread returns how many bytes of signals nobody has read.
+func unread(t testing.TB, c *vhostConn) (n int) {
+	t.Helper()
+	must(t, c.call.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }))
+	return n
+}
+
+// Signals that nobody waits for do not pile up: QEMU gives a queue up that it can't signal.
+func TestVhostSignalsDoNotPileUp(t *testing.T) {
+	c, d := vhostPair(t)
+	for range 100 {
+		d.wake()
+	}
+	d.end(0, 1) // before somebody sleeps
+	must(t, c.sleep())
+	if n := unread(t, c); n != 0 {
+		t.Errorf("%d bytes of signals are left after it was asked for one in vain", n)
+	}
+
+	c, d = vhostPair(t)
+	const last = mostUnread - 1
+	c.mu.Lock()
+	c.queue.added, c.queue.told, c.queue.seen = last, last, last
+	c.queue.store(queueUsed, 0, last)
+	c.queue.store(queueAvailable, 0, last)
+	c.queue.store(queueAvailEvent, last, 0)
+	c.mu.Unlock()
+	d.seen, d.ended = last, last
+	done := make(chan error, 1)
+	go func() { done <- c.read(make([]byte, 512), 0) }()
+	r := d.take()
+	for range 200 {
+		d.wake()
+	}
+	d.answer(r, virtioOK, 512)
+	must(t, <-done)
+	if n := unread(t, c); n > 8 { // its own may come after it
+		t.Errorf("%d bytes of signals are left", n)
+	}
+}
+
 // When it ends while requests come, each of them ends, and the memory is freed once.
 func TestVhostEnds(t *testing.T) {
 	for range 20 {

@@ -52,17 +52,8 @@ func (c *vhostConn) next() error {
 		if c.look() {
 			break
 		}
-		c.queue.ask()
-		if c.queue.ended() > 0 {
-			break
-		}
-		var signals [64]byte
-		n, err := c.call.Read(signals[:])
-		if err != nil {
+		if err := c.sleep(); err != nil {
 			return err
-		}
-		if n == 0 {
-			return io.ErrUnexpectedEOF
 		}
 	}
 	ended := c.queue.ended()
@@ -74,8 +65,32 @@ func (c *vhostConn) next() error {
 			return err
 		}
 	}
+	if before := c.queue.seen - ended; before/mostUnread != c.queue.seen/mostUnread {
+		c.call.drain()
+	}
 	c.heard.Add(1)
 	return nil
+}
+
+// mostUnread is after how many requests signals are looked for that nobody waited for. Who does not ask to be woken is, once in 2^16:
+// when the daemon gets again to where it was asked last.
+const mostUnread = 1 << 15
+
+// sleep waits until the daemon wakes us, if nothing ends before.
+//
+// No signals may pile up: QEMU makes the socket one that does not block, and takes nothing from a queue any more when it can't signal.
+func (c *vhostConn) sleep() error {
+	c.queue.ask()
+	if c.queue.ended() > 0 {
+		c.call.drain() // it may have woken us already
+		return nil
+	}
+	var signals [64]byte
+	n, err := c.call.Read(signals[:])
+	if err == nil && n == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // look looks for a moment whether a request ends.
