@@ -19,9 +19,9 @@ import (
 
 // daemon is a process of qemu-storage-daemon that exports one image.
 //
-// It is born without the image, is given its limits, and is told over QMP what to open. Its sockets are inherited, so
-// that nobody else can connect to them. With them it inherits the descriptors that the caller names, such as that of
-// the volume's lock: the lock is free only when the daemon is gone too. It belongs to the thread that started it: when that
+// It is born without the image, is given its limits, and is told over QMP what to open. Its sockets are inherited, or made
+// in a directory that is, so that nobody else can connect to them. With them it inherits the descriptors that the caller
+// names, such as that of the volume's lock: the lock is free only when the daemon is gone too. It belongs to the thread that started it: when that
 // ends, because this process does, however it ends, the kernel sends SIGTERM, on which QEMU writes what it holds in memory
 // and exits.
 type daemon struct {
@@ -29,6 +29,8 @@ type daemon struct {
 	born   time.Time
 	qmp    *qmp
 	nbd    *rendezvous
+	door   *door
+	queue  bool // it is exported
 	cmd    *exec.Cmd
 	stderr capture
 	times  waits
@@ -69,11 +71,18 @@ func (o *Opener) launch(ctx context.Context, open OpenOptions, inherit []*os.Fil
 		_ = monitor.Close()
 		return nil, fault.FromOS("start the storage daemon", err)
 	}
-	d := &daemon{nbd: nbd, stderr: capture{limit: maxErrors}, times: o.times, log: o.config.Log, done: make(chan struct{})}
-	err = d.start(path, open.rules(), append([]*os.File{theirs, nbd.listener}, inherit...), &o.running)
+	door, err := newDoor(o.config.Dir)
+	if err != nil {
+		nbd.close()
+		_ = monitor.Close()
+		return nil, fault.FromOS("start the storage daemon", err)
+	}
+	d := &daemon{nbd: nbd, door: door, stderr: capture{limit: maxErrors}, times: o.times, log: o.config.Log, done: make(chan struct{})}
+	err = d.start(path, append(open.rules(), door.rule()), append([]*os.File{theirs, nbd.listener, door.at}, inherit...), &o.running)
 	nbd.accepting()
 	if err != nil {
 		nbd.close()
+		door.close()
 		_ = monitor.Close()
 		o.forget(err)
 		return nil, &fault.Error{Code: fault.ImageToolFailed, Msg: "qemu-storage-daemon can't be started", Err: err}
@@ -89,6 +98,9 @@ func (o *Opener) launch(ctx context.Context, open OpenOptions, inherit []*os.Fil
 	}
 	return d, nil
 }
+
+// doorFD is the descriptor that the directory of the door has in the daemon.
+const doorFD = 5
 
 // start starts the process, with files from descriptor 3 on, from a thread of its own. running counts it as long as it lives.
 func (d *daemon) start(path string, rules []fileRule, files []*os.File, running *atomic.Int64) error {
@@ -191,6 +203,7 @@ func (d *daemon) gone() error {
 		d.qmp.close()
 	}
 	d.nbd.close()
+	d.door.close()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -26,7 +27,26 @@ func (d *daemon) export(ctx context.Context, open OpenOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := d.addQueue(ctx, open.ReadOnly); err != nil {
+		return err
+	}
 	return d.addExport(ctx, open.ReadOnly)
+}
+
+// addQueue exports the image, which was opened, by way of a queue, if QEMU was built with that. It stays as long as the daemon lives:
+// unlike that of NBD it is not in the way of a resize. The connection to it must not outlive one, though: since version 8.0 QEMU tells
+// who is connected of the new size, over a socket that we don't give it, and takes nothing from the queue any more when that fails.
+func (d *daemon) addQueue(ctx context.Context, readonly bool) error {
+	err := d.qmp.do(ctx, "block-export-add", map[string]any{
+		"type": "vhost-user-blk", "id": "queue", "node-name": nodeName, "writable": !readonly,
+		"addr": map[string]any{"type": "unix", "path": d.door.path(doorFD)},
+	}, nil)
+	if _, refused := errors.AsType[*qmpError](err); refused {
+		d.log.Warn("storage daemon has no queue, and all goes over NBD", slog.Int("pid", d.pid), slog.Any("error", err))
+		return nil
+	}
+	d.queue = err == nil
+	return err
 }
 
 // open opens the image.
@@ -78,7 +98,25 @@ func (d *daemon) alive(ctx context.Context) error {
 	return d.qmp.do(ctx, "query-version", nil, nil)
 }
 
-// connect makes a connection to the export.
+// connectQueue sets up the queue, of which there can be one at a time. It returns nil if there is none.
+func (d *daemon) connectQueue(ctx context.Context) (*vhostConn, error) {
+	if !d.queue {
+		d.door.close()
+		return nil, nil //nolint:nilnil // that is what there is
+	}
+	conn, err := d.door.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	queue, err := newVhostConn(ctx, conn)
+	if errors.Is(err, errNoSharedMemory) {
+		d.log.Warn("storage daemon's queue can't be used, and all goes over NBD", slog.Int("pid", d.pid), slog.Any("error", err))
+		return nil, nil //nolint:nilnil // that is what there is
+	}
+	return queue, err
+}
+
+// connect makes a connection to the export over NBD.
 func (d *daemon) connect(ctx context.Context) (*nbdConn, error) {
 	conn, err := d.nbd.dial(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -348,4 +350,114 @@ func TestOpenerForgets(t *testing.T) {
 	_, err := o.Open(t.Context(), OpenOptions{Image: Image{Path: "/dev/null", Format: Raw}})
 	wantCode(t, err, fault.ImageToolFailed)
 	wantCode(t, o.Available(), fault.ImageToolMissing)
+}
+
+// The socket that the daemon makes has a name only until somebody has connected, and nothing else can be made there.
+func TestDoor(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40)) // longer than a socket's path may be
+	must(t, os.Mkdir(dir, 0o700))
+	d, err := newDoor(dir)
+	must(t, err)
+	defer d.close()
+	if st, err := os.Stat(d.dir); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("the directory is %v, %v", st, err)
+	}
+	if _, err := d.enter(t.Context()); err == nil {
+		t.Error("a connection with nobody there to accept it")
+	}
+	if d, err = newDoor(dir); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: d.path(int(d.at.Fd()))}))
+	must(t, unix.Listen(fd, 2))
+	c, err := d.enter(t.Context())
+	must(t, err)
+	defer c.Close()
+	again, err := d.enter(t.Context())
+	must(t, err)
+	defer again.Close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v, %v is left", left, err)
+	}
+	if _, err := newDoor(filepath.Join(dir, "missing")); err == nil {
+		t.Error("a socket in a directory that is not there")
+	}
+}
+
+// Where QEMU has no queue to offer, all goes over NBD.
+func TestDeviceWithoutQueue(t *testing.T) {
+	path := image(t, QCOW2, 1<<20)
+	o := realOpener(t, OpenerConfig{})
+	options := OpenOptions{Name: "test", Image: Image{Path: path, Format: QCOW2}}
+	process, err := o.launch(t.Context(), options, nil)
+	must(t, err)
+	process.door.close() // so that it can't make its socket
+	must(t, process.export(t.Context(), options))
+	d := &Device{opener: o, options: options, log: o.config.Log}
+	l, err := d.connect(t.Context(), process)
+	must(t, err)
+	if l.queue != nil || l.busy() || l.lost() != nil {
+		t.Error("there is a queue")
+	}
+	data, got := pattern(1<<20), make([]byte, 1<<20)
+	must(t, l.write(0, 1<<20, data[:5], data[5:]))
+	must(t, l.read(got, 0))
+	if !bytes.Equal(got, data) || l.heard() == 0 {
+		t.Error("it is not what was written")
+	}
+	l.close()
+	must(t, process.stop())
+}
+
+// Where a filter of system calls, such as a container's, forbids shared memory, all goes over NBD.
+func TestDeviceWithoutSharedMemory(t *testing.T) {
+	path := image(t, QCOW2, 1<<20)
+	o := realOpener(t, OpenerConfig{})
+	options := OpenOptions{Name: "test", Image: Image{Path: path, Format: QCOW2}}
+	process, err := o.startDaemon(t.Context(), options, nil)
+	must(t, err)
+	files := openFiles(t)
+	d := &Device{opener: o, options: options, log: o.config.Log}
+	var l *link
+	done := make(chan struct{})
+	onOwnThread(func() {
+		defer close(done)
+		if err = forbid(unix.SYS_MEMFD_CREATE); err == nil {
+			l, err = d.connect(t.Context(), process)
+		}
+	})
+	<-done
+	must(t, err)
+	if l.queue != nil {
+		t.Error("there is a queue")
+	}
+	if n := openFiles(t); n > files+1 { // that of NBD; the door's directory is closed, and its inode is open
+		t.Errorf("%d files were open before, %d are now", files, n)
+	}
+	data, got := pattern(1<<20), make([]byte, 1<<20)
+	must(t, l.write(0, 1<<20, data))
+	must(t, l.read(got, 0))
+	if !bytes.Equal(got, data) {
+		t.Error("it is not what was written")
+	}
+	l.close()
+	must(t, process.stop())
+}
+
+// forbid makes a system call fail with EPERM on the calling thread.
+func forbid(call uint32) error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // its number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: call},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
 }

@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -68,13 +67,6 @@ const (
 	closed
 )
 
-// link is a daemon and the connection to it.
-type link struct {
-	daemon  *daemon
-	conn    *nbdConn
-	retired bool // it is given up on purpose. Guarded by Device.mu
-}
-
 // Open opens the image, and returns when requests can be made. inherit are files that the daemon inherits, in each of its
 // lives: they must stay open until Close has returned.
 func (o *Opener) Open(ctx context.Context, options OpenOptions, inherit ...*os.File) (*Device, error) {
@@ -109,20 +101,6 @@ func (d *Device) start(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	return d.connect(ctx, process)
-}
-
-// connect makes a link to a daemon that exports the image. If that fails, the daemon is stopped.
-func (d *Device) connect(ctx context.Context, process *daemon) (*link, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, d.opener.times.command, errors.New("the storage daemon does not answer"))
-	defer cancel()
-	conn, err := process.connect(ctx)
-	if err != nil {
-		_ = process.stop() //nolint:contextcheck // what was begun is ended whatever becomes of ctx
-		return nil, process.failure("export the image", err, d.options)
-	}
-	l := &link{daemon: process, conn: conn}
-	d.work.Go(func() { d.watch(l) }) //nolint:contextcheck // what was begun is ended whatever becomes of ctx
-	return l, nil
 }
 
 // Size returns the size in bytes.

@@ -104,7 +104,7 @@ func (d *Device) resize(ctx context.Context, size int64) error {
 	d.mu.Unlock()
 	command, cancel := context.WithTimeoutCause(ctx, d.opener.times.command, errors.New("the storage daemon does not answer"))
 	defer cancel()
-	l.conn.close()
+	l.close()
 	err := l.daemon.removeExport(command)
 	var refusal error
 	if err == nil {
@@ -153,7 +153,7 @@ func (d *Device) Close() error {
 	d.turn.Broadcast()
 	d.mu.Unlock()
 	if running {
-		l.conn.close()
+		l.close()
 		if serr := l.daemon.stop(); serr != nil {
 			d.log.Error("storage daemon does not end", slog.Any("error", serr))
 			err = errors.Join(err, serr)

@@ -274,15 +274,24 @@ func TestDeviceRevivesWhenIdle(t *testing.T) {
 
 // A connection that ends, by whatever fault, counts as a death; the daemon that is left is ended first.
 func TestDeviceReconnects(t *testing.T) {
-	d, path := newDevice(t, 1<<20)
-	data := pattern(1 << 20)
-	mustWrite(t, d, 0, data)
-	old := d.link.daemon
-	d.link.conn.conn.close()
-	wantRead(t, d, 0, data)
-	gonePid(t, old.pid)
-	closeDevice(t, d)
-	wantImage(t, path, data)
+	for name, cut := range map[string]func(l *link){
+		"NBD":   func(l *link) { l.conn.conn.close() },
+		"queue": func(l *link) { _ = l.queue.socket.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, path := newDevice(t, 1<<20)
+			data := pattern(1 << 20)
+			mustWrite(t, d, 0, data)
+			old := d.link
+			cut(old)
+			must(t, d.Flush(t.Context()))
+			wantRead(t, d, 0, data)
+			waitUntil(t, func() bool { return d.pid() != old.daemon.pid })
+			gonePid(t, old.daemon.pid)
+			closeDevice(t, d)
+			wantImage(t, path, data)
+		})
+	}
 }
 
 // Where no daemon can be started any more, the Device fails: every request gets EIO, those that wait too, and Close says
@@ -336,6 +345,7 @@ func TestDevicePoison(t *testing.T) {
 	deaths := 0
 	for ; err == nil && deaths < 100; deaths++ {
 		d.signal(unix.SIGKILL)
+		<-r.link.daemon.done
 		<-r.link.conn.gone
 		err = d.again(&r)
 	}

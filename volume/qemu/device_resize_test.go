@@ -61,6 +61,38 @@ func TestDeviceResize(t *testing.T) {
 	}
 }
 
+// QEMU since 8.0 takes nothing from a queue any more after it failed to tell of a resize: there is another afterwards, and it is used.
+func TestDeviceResizeRenewsTheQueue(t *testing.T) {
+	d, _ := newDevice(t, 1<<20)
+	queue := func() *vhostConn {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.link.queue
+	}
+	files := openFiles(t)
+	old := queue()
+	if old == nil {
+		t.Skip("this QEMU has no vhost-user-blk")
+	}
+	for size := int64(2 << 20); size <= 8<<20; size += 2 << 20 {
+		must(t, d.Resize(t.Context(), size))
+		must(t, d.Grow(size))
+		fresh := queue()
+		if fresh == nil || fresh == old {
+			t.Fatalf("the queue is %p, and was %p", fresh, old)
+		}
+		old = fresh
+		mustWrite(t, d, size-4096, pattern(4096))
+		wantRead(t, d, size-4096, pattern(4096))
+		if n := fresh.heard.Load(); n < 2 {
+			t.Errorf("%d requests went through the queue", n)
+		}
+	}
+	if n := openFiles(t); n != files {
+		t.Errorf("%d files were open before, %d after", files, n)
+	}
+}
+
 // What QEMU refuses leaves everything as it was.
 func TestDeviceResizeRefused(t *testing.T) {
 	d, path := newDevice(t, 1<<20)

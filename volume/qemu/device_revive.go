@@ -28,8 +28,10 @@ func (d *Device) use(l *link) {
 		d.state = redoing
 	}
 	d.turn.Broadcast()
-	select {
-	case <-l.conn.gone: // before anybody knew of it
+	select { // before anybody knew of it
+	case <-l.conn.gone:
+		d.lost(l)
+	case <-l.lost():
 		d.lost(l)
 	default:
 	}
@@ -38,9 +40,9 @@ func (d *Device) use(l *link) {
 // revive brings a daemon back, or lets the Device fail.
 func (d *Device) revive(old *link) {
 	begin := time.Now()
-	old.conn.cut()
+	old.cut()
 	d.mu.Lock()
-	for d.running > 0 { // they come back with errNBDGone, and wait for us
+	for d.running > 0 { // they come back with errGone, and wait for us
 		d.turn.Wait()
 	}
 	d.mu.Unlock()
@@ -113,13 +115,13 @@ func (d *Device) rebirth() (*link, error) {
 		err = fmt.Errorf("a request may have %d bytes now, and could have %d", l.conn.export.maxBlock, d.most)
 	}
 	if err == nil { // nobody else touches the log while requests wait
-		err = d.replay.each(func(c *change) error { return c.send(l.conn) })
+		err = d.replay.each(func(c *change) error { return c.send(l) })
 	}
 	if err == nil && !d.replay.empty() {
 		err = l.conn.flush(ctx)
 	}
 	if err != nil {
-		l.conn.cut()
+		l.cut()
 		return nil, errors.Join(err, l.daemon.stop())
 	}
 	return l, nil

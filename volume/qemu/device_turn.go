@@ -51,8 +51,8 @@ func (d *Device) do(r *request) error {
 		return nil
 	}
 	for {
-		err = r.send(r.link.conn)
-		if !errors.Is(err, errNBDGone) {
+		err = r.send(r.link)
+		if !errors.Is(err, errGone) {
 			break
 		}
 		if err = d.again(r); err != nil {
@@ -64,37 +64,37 @@ func (d *Device) do(r *request) error {
 	return err
 }
 
-// send makes the request on a connection.
-func (r *request) send(c *nbdConn) (err error) {
+// send makes the request on a link.
+func (r *request) send(l *link) (err error) {
 	switch r.kind {
 	case doRead:
-		return c.read(r.p, r.off)
+		return l.read(r.p, r.off)
 	case doWrite:
-		return c.write(r.p, r.change.off, 0)
+		return l.write(r.change.off, r.change.length, r.p)
 	case doWriteVector:
-		return c.writeVector(r.pieces, r.change.off, r.change.length, 0)
+		return l.write(r.change.off, r.change.length, r.pieces...)
 	case doFlush:
-		return c.flush(r.ctx)
+		return l.conn.flush(r.ctx)
 	case doStatus:
-		r.extents, err = c.status(r.ctx, r.extents[:0], r.off, r.length, r.one)
+		r.extents, err = l.conn.status(r.ctx, r.extents[:0], r.off, r.length, r.one)
 		return err
 	case doChange:
 	}
-	return r.change.send(c)
+	return r.change.send(l)
 }
 
-// send makes the change on a connection.
-func (c *change) send(conn *nbdConn) error {
+// send makes the change on a link.
+func (c *change) send(l *link) error {
 	switch c.kind {
 	case changeDiscard:
-		return conn.trim(c.off, c.length)
+		return l.conn.trim(c.off, c.length)
 	case changeZero:
-		return conn.zero(c.off, c.length, nbdFlagNoHole)
+		return l.conn.zero(c.off, c.length, nbdFlagNoHole)
 	case changeZeroUnmap:
-		return conn.zero(c.off, c.length, 0)
+		return l.conn.zero(c.off, c.length, 0)
 	case changeWrite:
 	}
-	return conn.write(c.data, c.off, 0)
+	return l.write(c.off, c.length, c.data)
 }
 
 // begin waits until r may be sent, and gives it the link. It gets none if it is a flush and there is nothing to flush.

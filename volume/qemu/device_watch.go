@@ -6,19 +6,24 @@ import (
 	"time"
 )
 
-// watch sees to a link until its connection ends, or the daemon does, which nobody else notices while no request is
+// watch sees to a link until a connection ends, or the daemon does, which nobody else notices while no request is
 // under way.
 func (d *Device) watch(l *link) {
 	tick := time.NewTicker(d.opener.times.hang / 4)
 	defer tick.Stop()
-	heard, since := l.conn.heard.Load(), time.Now()
+	heard, since := l.heard(), time.Now()
 	for {
 		select {
 		case <-l.daemon.done:
-			l.conn.cut()
+			l.cut()
+		case <-l.lost():
+			l.queue.cut()
 		case <-l.conn.gone:
 		case <-tick.C:
-			if now := l.conn.heard.Load(); now != heard || !l.conn.busy() {
+			if !l.busy() && l.queue != nil {
+				l.queue.trim()
+			}
+			if now := l.heard(); now != heard || !l.busy() {
 				heard, since = now, time.Now()
 			} else if time.Since(since) >= d.opener.times.hang {
 				d.prod(l)

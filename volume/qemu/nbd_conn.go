@@ -3,7 +3,6 @@ package qemu
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -56,7 +55,7 @@ const nbdIndexBits = 8
 const nbdRounds = 4
 
 // errNBDGone is the error of every request whose outcome is not known because the connection ended.
-var errNBDGone = errors.New("the connection to the NBD server is gone")
+var errNBDGone = fmt.Errorf("the connection to the NBD server is gone: %w", errGone)
 
 // nbdCall is a request and its reply. The fields of the request belong to its caller until it is submitted.
 type nbdCall struct {

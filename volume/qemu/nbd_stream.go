@@ -99,8 +99,25 @@ func (s *nbdStream) writev(fd uintptr) {
 	}
 }
 
-// close ends reads and writes that are under way, too.
-func (s *nbdStream) close() {
+// drain reads what has arrived, and does not wait.
+func (s *nbdStream) drain() {
+	var b [512]byte
+	_ = s.raw.Control(func(fd uintptr) {
+		for {
+			if n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT); n < len(b) || err != nil {
+				return
+			}
+		}
+	})
+}
+
+// shutdown ends reads and writes that are under way, and those to come.
+func (s *nbdStream) shutdown() {
 	_ = s.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+}
+
+// close is shutdown, and frees the socket.
+func (s *nbdStream) close() {
+	s.shutdown()
 	_ = s.file.Close()
 }
