@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"elstore/test/need"
+
 	"golang.org/x/sys/unix"
 
 	"elstore/volume/fault"
@@ -72,7 +74,7 @@ func TestDeviceResizeRenewsTheQueue(t *testing.T) {
 	files := openFiles(t)
 	old := queue()
 	if old == nil {
-		t.Skip("this QEMU has no vhost-user-blk")
+		need.Program(t, "a qemu-storage-daemon with vhost-user-blk")
 	}
 	for size := int64(2 << 20); size <= 8<<20; size += 2 << 20 {
 		must(t, d.Resize(t.Context(), size))
