@@ -7,10 +7,9 @@ import (
 	"sync"
 	"testing"
 
-	"elstore/test/need"
-
 	"golang.org/x/sys/unix"
 
+	"elstore/test/need"
 	"elstore/volume/fault"
 )
 
