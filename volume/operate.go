@@ -19,29 +19,44 @@ type handle struct {
 	found Found // as it was when the lock was taken; the operation replaces it through update
 }
 
+// comeTo waits for the volume's turn in this process, and finds it in its pool, which stays until leave is called. by must own it if it is
+// known.
+func (s *Service) comeTo(ctx context.Context, id ID, by Who) (_ context.Context, e *entry, leave func(), err error) {
+	unlock, err := s.lock(ctx, id)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if e, err = s.owned(ctx, id, by); err != nil {
+		unlock()
+		return nil, nil, nil, err
+	}
+	ctx, at, exit, err := s.enter(ctx, e.pool.pool.Name())
+	if err != nil {
+		unlock()
+		return nil, nil, nil, err
+	}
+	leave = func() {
+		exit()
+		unlock()
+	}
+	if at != e.pool {
+		leave()
+		return nil, nil, nil, fault.Errorf(fault.PoolUnavailable, "pool %s went and came back at this moment; try again", at.pool.Name())
+	}
+	return ctx, e, leave, nil
+}
+
 // operate runs fn as the one operation on a volume of the pool or its bin. by must own the volume if it is known. found is loaded anew
 // under the lock: another server of a shared pool, or a person, may have changed it.
 func (s *Service) operate(ctx context.Context, id ID, by Who, op Operation, fn func(ctx context.Context, h *handle) error) error {
 	if err := s.refused(ctx, id, by); err != nil {
 		return err
 	}
-	unlock, err := s.lock(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	e, err := s.owned(ctx, id, by)
-	if err != nil {
-		return err
-	}
-	ctx, at, leave, err := s.enter(ctx, e.pool.pool.Name())
+	ctx, e, leave, err := s.comeTo(ctx, id, by)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if at != e.pool {
-		return fault.Errorf(fault.PoolUnavailable, "pool %s went and came back at this moment; try again", at.pool.Name())
-	}
 	s.mu.Lock()
 	e.op = op.Purpose
 	s.mu.Unlock()

@@ -49,29 +49,17 @@ func (t *Turn) run(ctx context.Context, fn func(ctx context.Context, t *Turn) er
 // Visit is Turn without the volume's lock, for a look at a volume that another server has locked, and may change and write to meanwhile.
 // What fn opens is for reading (Backend.Peek), until a Turn takes it; fn changes nothing of the volume.
 func (s *Service) Visit(ctx context.Context, id ID, fn func(ctx context.Context, t *Turn) error) error {
-	unlock, err := s.lock(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	e, err := s.owned(ctx, id, nil)
-	if err != nil {
-		return err
-	}
-	ctx, at, leave, err := s.enter(ctx, e.pool.pool.Name())
+	ctx, e, leave, err := s.comeTo(ctx, id, nil)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if at != e.pool {
-		return fault.Errorf(fault.PoolUnavailable, "pool %s went and came back at this moment; try again", at.pool.Name())
-	}
-	found, err := at.backend.Load(ctx, id)
+	found, err := e.pool.backend.Load(ctx, id)
 	if err != nil {
 		return s.lost(e, err)
 	}
-	at.pool.Observe(s.replace(e, found))
-	h := &handle{entry: e, at: at, found: found}
+	e.pool.pool.Observe(s.replace(e, found))
+	h := &handle{entry: e, at: e.pool, found: found}
 	if err := h.usable(); err != nil {
 		return err
 	}

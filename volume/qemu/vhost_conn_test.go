@@ -133,6 +133,16 @@ func TestVhostCrowd(t *testing.T) {
 	go func() {
 		defer close(served)
 		r := rand.New(rand.NewPCG(3, 4))
+		serve := func(q deviceRequest) {
+			at := disk[q.sector*512:][:len(q.data)]
+			if q.kind == virtioIn {
+				copy(q.data, at)
+				d.answer(q, virtioOK, len(q.data))
+			} else {
+				copy(at, q.data)
+				d.answer(q, virtioOK, 0)
+			}
+		}
 		var waiting []deviceRequest
 		for {
 			q := d.take()
@@ -145,24 +155,10 @@ func TestVhostCrowd(t *testing.T) {
 				q = waiting[i]
 				waiting[i] = waiting[len(waiting)-1]
 				waiting = waiting[:len(waiting)-1]
-				at := disk[q.sector*512:][:len(q.data)]
-				if q.kind == virtioIn {
-					copy(q.data, at)
-					d.answer(q, virtioOK, len(q.data))
-				} else {
-					copy(at, q.data)
-					d.answer(q, virtioOK, 0)
-				}
+				serve(q)
 			}
 			for _, q := range waiting { // nobody waits for ever
-				at := disk[q.sector*512:][:len(q.data)]
-				if q.kind == virtioIn {
-					copy(q.data, at)
-					d.answer(q, virtioOK, len(q.data))
-				} else {
-					copy(at, q.data)
-					d.answer(q, virtioOK, 0)
-				}
+				serve(q)
 			}
 			waiting = waiting[:0]
 		}
