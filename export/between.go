@@ -15,10 +15,11 @@ import (
 // passes the pen (Pass) and lets go of the volume; the other one lets its clients in for reading before (Visit), takes the volume (Take), and
 // makes the Book its own (Commit) or gives the volume back (Return). Each is repeated until it is done, and does nothing when it is.
 
-// Notes are small files beside a volume by which the two servers talk: each is written by one of them.
+// Notes are small files beside a volume by which two servers talk about a migration, whose id ends their names: so each is written by one
+// server, and nobody writes over what is said about another migration.
 const (
-	WishNote   = "wish"   // the destination's server's; each heartbeat looks for it
-	AnswerNote = "answer" // the other one's
+	WishNote   = "wish-"   // the destination's server's; each heartbeat looks for them
+	AnswerNote = "answer-" // the other one's
 )
 
 // maxNote is the largest note that is read, in bytes.
@@ -26,6 +27,12 @@ const maxNote = 256 << 10
 
 // ServerID is this server's.
 func (s *Service) ServerID() string { return s.cfg.ServerID }
+
+// Host is the name of the machine that this server runs on, for people.
+func (s *Service) Host() string { return s.host }
+
+// Server is another one, as its markers have it. The zero Server is none.
+type Server struct{ ID, Host string }
 
 // Note returns a note beside a volume, nil where there is none.
 func (s *Service) Note(ctx context.Context, id volume.ID, name string) ([]byte, error) {
@@ -49,6 +56,16 @@ func (s *Service) SetNote(ctx context.Context, id volume.ID, name string, data [
 		return store.Remove(name)
 	}
 	return store.Save(name, data)
+}
+
+// Notes returns the names of the notes beside a volume that begin with prefix.
+func (s *Service) Notes(ctx context.Context, id volume.ID, prefix string) ([]string, error) {
+	dir, err := s.directory(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return (&Store{dir: dir}).names(prefix)
 }
 
 // Wished returns the volumes of this server that the last heartbeat found a wish beside.
@@ -79,45 +96,50 @@ func (s *Service) Book(ctx context.Context, id volume.ID) (Book, error) {
 }
 
 // Abroad returns a client's attachment to a volume that another server exports at this moment, as Source does for one of this server, and
-// that server's id. "" is that no other server does.
-func (s *Service) Abroad(ctx context.Context, id volume.ID, client volume.Client, initiator string) (server string, r Record, err error) {
+// that server. The zero Server is that no other one does.
+func (s *Service) Abroad(ctx context.Context, id volume.ID, client volume.Client, initiator string) (by Server, r Record, err error) {
 	v, err := s.cfg.Volumes.Get(ctx, id, nil)
 	if err != nil || s.find(id) != nil {
-		return "", r, err
+		return by, r, err
 	}
 	list, err := s.look(ctx, id)
 	if err != nil {
-		return "", r, err
+		return by, r, err
 	}
 	m, ok := foreign(list, s.cfg.ServerID, time.Now())
 	if !ok {
-		return "", r, nil
+		return by, r, nil
 	}
+	by = Server{m.Server, m.Host}
 	err = s.movable(&v)
 	if m.Server == "" {
 		err = errors.New("it is not of this program")
 	}
 	if err != nil {
-		return m.Server, r, fault.Errorf(fault.VolumeAlreadyExported,
+		return by, r, fault.Errorf(fault.VolumeAlreadyExported,
 			"volume %s is exported by %s and migrates there: its destination attaches through that server too, and not through this one, since %w", id, m.where(), err)
 	}
 	b, err := s.Book(ctx, id)
 	if err != nil {
-		return m.Server, r, err
+		return by, r, err
 	}
 	for _, a := range b.Attachments {
 		if b.Server != m.Server || a.Server != "" || a.Client != client || initiator != "" && a.Initiator != initiator {
 			continue
 		}
 		if !r.ID.IsZero() {
-			return m.Server, r, fault.Errorf(fault.BadRequest, "volume %s is exported to client %s several times; 'source' has to name the initiator", id, client)
+			return by, r, fault.Errorf(fault.BadRequest, "volume %s is exported to client %s several times; 'source' has to name the initiator", id, client)
 		}
 		r = a
 	}
-	if r.ID.IsZero() {
-		return m.Server, r, fault.Errorf(fault.VolumeNotExported, "volume %s is not exported to client %s by %s; only what is exported can migrate", id, client, m.where())
+	if r.Migration != "" {
+		return by, r, fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s to the server %s; conclude it there, or revert it, first",
+			id, r.Migration, cmp.Or(b.guest(), b.Server))
 	}
-	return m.Server, r, nil
+	if r.ID.IsZero() {
+		return by, r, fault.Errorf(fault.VolumeNotExported, "volume %s is not exported to client %s by %s; only what is exported can migrate", id, client, m.where())
+	}
+	return by, r, nil
 }
 
 // movable says why a volume can't move between two servers.

@@ -123,7 +123,7 @@ func (x *examined) leftovers(dir *os.Root) {
 		switch {
 		case strings.HasPrefix(name, durable.TempPrefix):
 			x.add(Warning, file, "a record was being written as the server ended", "")
-		case file != path(bookName) && len(x.book.Attachments) == 0 && (file == path(WishNote) || file == path(AnswerNote)):
+		case len(x.book.Attachments) == 0 && (strings.HasPrefix(name, WishNote) || strings.HasPrefix(name, AnswerNote)):
 			x.add(Note, file, "this is of a live migration between two servers that has ended", "remove the file")
 		case file != path(bookName) && len(x.book.Attachments) == 0:
 			x.add(Note, file, "this is of an export that has ended; the next one of its kind clears it", "")

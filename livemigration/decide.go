@@ -1,6 +1,7 @@
 package livemigration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -18,7 +19,7 @@ func (s *Service) Conclude(ctx context.Context, q Ref, force bool) (Info, error)
 	return s.decide(ctx, q, func(m *migration) (Event, error) {
 		rec := s.look(m)
 		if rec.State == Prepared && rec.Here == Source {
-			return "", fault.Errorf(fault.MigrationState, "the destination attaches through the server %s: conclude it there", rec.Peer)
+			return "", fault.Errorf(fault.MigrationState, "the destination attaches through %s: conclude it there", rec.peer())
 		}
 		if rec.State == Prepared && !force {
 			if err := s.arrived(&rec); err != nil {
@@ -55,7 +56,7 @@ func (s *Service) Revert(ctx context.Context, q Ref, assertSourceRunning bool) (
 	return s.decide(ctx, q, func(m *migration) (Event, error) {
 		if rec := s.look(m); rec.State == Prepared && rec.Here == Source && rec.Pen == Destination {
 			return "", fault.Errorf(fault.MigrationState,
-				"the destination has changed the volumes already, and the right to write them is with the server %s: revert it there", rec.Peer)
+				"the destination has changed the volumes already, and the right to write them is with %s: revert it there; %s", rec.peer(), takeOver)
 		}
 		if assertSourceRunning {
 			return Assert, nil
@@ -137,7 +138,7 @@ func (s *Service) decide(ctx context.Context, q Ref, how func(m *migration) (Eve
 	}
 	ctx = context.WithoutCancel(ctx) // what was journalled is carried out whoever hangs up
 	if rec := s.look(m); rec.between() {
-		s.await(ctx, m, handWait, func(r *Record) bool { return !r.Open() })
+		s.await(ctx, m, cmp.Or(s.cfg.ask, handWait), func(r *Record) bool { return !r.Open() })
 	} else {
 		s.finish(ctx, m)
 	}
