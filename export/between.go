@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"elstore/volume"
@@ -95,6 +96,22 @@ func (s *Service) Book(ctx context.Context, id volume.ID) (Book, error) {
 	return b, err
 }
 
+// Moving returns the volumes whose Books say that they move between two servers, this one among them, by a live migration. What can't be
+// read now is not looked at.
+func (s *Service) Moving(ctx context.Context, migration string) map[volume.ID]Book {
+	found := map[volume.ID]Book{}
+	for _, id := range s.cfg.Volumes.Recorded() {
+		b, err := s.Book(ctx, id)
+		if err != nil || b.Guest() == "" || b.Server != s.cfg.ServerID && b.Guest() != s.cfg.ServerID {
+			continue
+		}
+		if slices.ContainsFunc(b.Attachments, func(r Record) bool { return r.Migration == migration }) {
+			found[id] = b
+		}
+	}
+	return found
+}
+
 // Abroad returns a client's attachment to a volume that another server exports at this moment, as Source does for one of this server, and
 // that server. The zero Server is that no other one does.
 func (s *Service) Abroad(ctx context.Context, id volume.ID, client volume.Client, initiator string) (by Server, r Record, err error) {
@@ -134,7 +151,7 @@ func (s *Service) Abroad(ctx context.Context, id volume.ID, client volume.Client
 	}
 	if r.Migration != "" {
 		return by, r, fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s to the server %s; conclude it there, or revert it, first",
-			id, r.Migration, cmp.Or(b.guest(), b.Server))
+			id, r.Migration, cmp.Or(b.Guest(), b.Server))
 	}
 	if r.ID.IsZero() {
 		return by, r, fault.Errorf(fault.VolumeNotExported, "volume %s is not exported to client %s by %s; only what is exported can migrate", id, client, m.where())

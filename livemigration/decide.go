@@ -85,6 +85,11 @@ func (s *Service) settle(ctx context.Context, m *migration, e Event) error {
 	if !rec.between() || rec.State != NeedsOperator {
 		return nil
 	}
+	if rec.Here == Destination && e == ToTarget {
+		if err := s.beg(ctx, m); err != nil {
+			return err
+		}
+	}
 	var errs []error
 	for i := range rec.Parts {
 		s.cfg.Exports.Revisit(ctx, rec.Parts[i].Volume)
@@ -104,12 +109,20 @@ func (s *Service) settleOne(ctx context.Context, m *migration, rec *Record, p *P
 		return x.Decide(ctx, p.Volume, id, p.Source, p.Destination, true)
 	case rec.Here == Source && at == sourcesPen: // the destination can't have it without the pen: then nobody has
 		return x.Decide(ctx, p.Volume, id, volume.ID{}, p.Source, true)
+	case rec.Here == Source && at == passed:
+		return fault.Errorf(fault.MigrationState, "the right to write volume %s is with %s: resolve the live migration %s there; %s", p.Volume, rec.peer(), m.id, takeOver)
 	case rec.Here == Destination && at == passed && e == ToSource:
 		if err := s.quiet(ctx, m, Destination); err != nil {
 			return err
 		}
 		return x.Return(ctx, p.Volume, id, p.Destination)
 	case rec.Here == Destination && at == passed:
+		if err := x.Take(ctx, p.Volume); err != nil {
+			return err
+		}
+		if err := x.Inherit(ctx, p.Volume, p.Source, p.Destination); err != nil {
+			return err
+		}
 		return x.Commit(ctx, p.Volume, id, p.Destination)
 	}
 	return nil

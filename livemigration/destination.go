@@ -84,18 +84,43 @@ const fetchWait = 15 * time.Second
 func (s *Service) fetch(ctx context.Context, m *migration) error {
 	s.want(m)
 	over := func(r *Record) bool { return r.Pen == Destination || r.State != Prepared }
-	most := cmp.Or(s.cfg.ask, fetchWait)
-	if s.await(ctx, m, most, over) {
+	if s.await(ctx, m, cmp.Or(s.cfg.ask, fetchWait), over) {
 		return nil
 	}
+	return s.notPassed(ctx, m)
+}
+
+// notPassed is why the pen is not here though it was asked for.
+func (s *Service) notPassed(ctx context.Context, m *migration) error {
 	rec := s.look(m)
 	if v := s.sight(ctx, &rec); v.all(passed) {
 		return fault.Errorf(fault.PoolUnavailable,
-			"%s has passed the right to write the volumes of the live migration %s, and this server could not take them yet: %s; it goes on with that; conclude again to wait for it",
+			"%s has passed the right to write the volumes of the live migration %s, and this server could not take them yet: %s; it goes on with that, and the same call waits for it",
 			rec.peer(), m.id, s.info(m).Waiting)
 	}
 	return fault.Errorf(fault.PoolUnavailable,
 		"%s has the right to write the volumes of the live migration %s, and has not passed it within %v. "+
-			"It is asked for, and passes when that server answers: conclude again then, or revert to take that back; %s, which ends the migration",
-		rec.peer(), m.id, most, takeOver)
+			"It is asked for, and passes when that server answers: the same call goes on then, and revert takes it back; %s, which ends the migration",
+		rec.peer(), m.id, cmp.Or(s.cfg.ask, fetchWait), takeOver)
+}
+
+// beg has the pen passed to the destination where that is not journalled: an operator has said that it is the destination's. The caller has
+// the turn.
+func (s *Service) beg(ctx context.Context, m *migration) error {
+	rec := s.look(m)
+	wait, cancel := context.WithTimeout(ctx, cmp.Or(s.cfg.ask, fetchWait))
+	defer cancel()
+	for v := s.sight(ctx, &rec); v.any(sourcesPen); v = s.sight(ctx, &rec) {
+		if v.wish != wishPen {
+			if err := s.wish(ctx, &rec, wishPen); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-time.After(s.cfg.look / 2):
+		case <-wait.Done():
+			return s.notPassed(ctx, m)
+		}
+	}
+	return nil
 }

@@ -45,7 +45,7 @@ func TestConcludeThatGivesUp(t *testing.T) {
 			_, err = d.two.Conclude(t.Context(), Ref{ID: set.ID}, false)
 			wantCode(t, err, fault.PoolUnavailable)
 			for _, say := range []string{
-				d.one.id, "on " + d.one.exports.Host(), set.ID.String(), "conclude again", "revert to take that back", `"takeover": true`, `"old_host_is_off": true`,
+				d.one.id, "on " + d.one.exports.Host(), set.ID.String(), "the same call goes on", "revert takes it back", `"takeover": true`, `"old_host_is_off": true`,
 			} {
 				if !strings.Contains(text(err), say) {
 					t.Errorf("%q does not say %q", text(err), say)
