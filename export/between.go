@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -344,29 +345,100 @@ func (s *Service) Commit(ctx context.Context, id volume.ID, migration string, ke
 	return nil
 }
 
-// Return gives a volume whose pen was passed to this server back to the one whose Book it is, and ends the attachment lose. Its gate is
-// shut, and nothing is under way.
+// Returner is a Kind that keeps in a volume's records what its attachments have reserved.
+type Returner interface {
+	Kind
+	// Return makes what the attachment to has reserved, which does not stand any more, that of from again, which it was inherited from
+	// (Inheritor). It may be called again.
+	Return(records *Store, from, to volume.ID) error
+}
+
+// Return gives a volume whose pen was passed to this server back to the one whose Book it is, with what the attachment lose has reserved, and
+// ends that. Its gate is shut, and nothing is under way.
 func (s *Service) Return(ctx context.Context, id volume.ID, migration string, lose volume.ID) error {
-	if e := s.find(id); e != nil && s.visiting(e) {
-		if err := s.LetGo(ctx, id); err != nil { // without the lock it must not touch what the other one has reserved
+	e := s.find(id)
+	if e != nil && !s.visiting(e) {
+		_, err := s.change(ctx, id, "migrate", nil, func(sc *scene) error {
+			sc.closed = true
+			if sc.book.writer() != s.cfg.ServerID {
+				return nil
+			}
+			return sc.flush()
+		})
+		if err != nil {
 			return err
 		}
 	}
-	_, err := s.change(ctx, id, "migrate", nil, func(sc *scene) error {
+	dir, err := s.directory(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	ended, err := s.giveBack(ctx, id, migration, lose, &Store{dir: dir, step: s.cfg.step})
+	if err != nil {
+		return err
+	}
+	s.unmark(id, dir)
+	if e != nil && !ended.ID.IsZero() {
+		s.publish(e, ended, volume.EventUnexported, nil)
+	}
+	return nil
+}
+
+// errStands is that somebody was let in again since the volume was let go of.
+var errStands = errors.New("the volume is served here")
+
+// giveBack is Return for a volume that was flushed. It returns what ended.
+func (s *Service) giveBack(ctx context.Context, id volume.ID, migration string, lose volume.ID, store *Store) (ended Record, err error) {
+	// What it has reserved is another's from then on: nothing here is to save it once more.
+	if err := s.LetGo(ctx, id); err != nil {
+		return ended, err
+	}
+	_, err = s.change(ctx, id, "migrate", nil, func(sc *scene) error {
+		if s.find(id) != nil {
+			return errStands
+		}
 		if sc.book.writer() != s.cfg.ServerID || !sc.book.Visits(s.cfg.ServerID) {
 			return nil
 		}
+		for _, r := range sc.book.Attachments {
+			if cmp.Or(r.Server, sc.book.Server) != sc.book.Server || r.Migration != migration {
+				continue
+			}
+			if k, err := s.kind(r.Kind); err == nil {
+				if back, ok := k.(Returner); ok {
+					if err := back.Return(store, r.ID, lose); err != nil {
+						return err
+					}
+				}
+			}
+			r.Migration = ""
+			sc.book.Set(r)
+		}
+		ended, _ = sc.book.Get(lose)
 		sc.book.Pen = ""
 		sc.book.Drop(func(r Record) bool { return r.ID == lose })
-		for _, r := range sc.book.Attachments {
-			if cmp.Or(r.Server, sc.book.Server) == sc.book.Server && r.Migration == migration {
-				r.Migration = ""
-				sc.book.Set(r)
+		return nil
+	})
+	if err == errStands && ctx.Err() == nil { //nolint:errorlint // it is returned as it is
+		return s.giveBack(ctx, id, migration, lose, store)
+	}
+	return ended, err
+}
+
+// unmark removes the markers of this server that nothing stands for.
+func (s *Service) unmark(id volume.ID, dir *os.Root) {
+	list, err := marks(dir)
+	if err != nil {
+		return
+	}
+	for _, m := range list {
+		if m.Server == s.cfg.ServerID && !s.marked(id, m.name) {
+			if err := removeMarker(dir, m.name); err != nil {
+				s.cfg.Log.Warn("export marker not removed", slog.Any("volume", id), slog.Any("error", err))
 			}
 		}
-		return sc.flush()
-	})
-	return err
+	}
 }
 
 // flush returns when what was written through the volume's Device is on stable storage. The caller has the turn.
