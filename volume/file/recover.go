@@ -181,8 +181,12 @@ func (d *dir) cutUpload(received int64) error {
 		return fault.FromOS("open the upload", err)
 	}
 	defer f.Close() //nolint:errcheck // it need not survive a power cut
-	if info, err := f.Stat(); err != nil || info.Size() <= received {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return fault.FromOS("look at the upload", err)
+	}
+	if st.Size <= received || st.Nlink > 1 { // the other name may be the image's, where that could not be taken back
+		return nil
 	}
 	return d.change("truncate", f, func(fd int) error { return unix.Ftruncate(fd, received) })
 }
