@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"elstore/test/need"
 	"elstore/test/rbdmodel"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -16,10 +17,10 @@ import (
 	"elstore/volume/volumetest"
 )
 
-// clustered makes empty pools, each with a cluster of its own, for the suite.
-func clustered(t testing.TB, cfg file.Config) volumetest.Storage {
+// clustered makes empty pools below dir, each with a cluster of its own, for the suite.
+func clustered(t testing.TB, dir string, cfg file.Config) volumetest.Storage {
 	t.Helper()
-	pool := t.TempDir()
+	pool := poolIn(t, dir)
 	cluster := rbdmodel.New()
 	var mu sync.Mutex
 	clients := map[volume.Backend]*rbdmodel.Client{}
@@ -91,11 +92,15 @@ func references(t testing.TB, pool string) (images []string) {
 }
 
 func TestContractOnACluster(t *testing.T) {
-	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, file.Config{}) })
+	t.Parallel()
+	disk := need.Disk(t)
+	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, disk, file.Config{}) })
 }
 
 func TestFaultsOnACluster(t *testing.T) {
-	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return clustered(t, file.Config{}) }, clusterChanges...)
+	t.Parallel()
+	disk := need.Disk(t)
+	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return clustered(t, disk, file.Config{}) }, clusterChanges...)
 }
 
 // clusterChanges are those of volumetest.Faults that a cluster has a part in.
@@ -106,12 +111,14 @@ var clusterChanges = []string{
 }
 
 func TestContractOnAClusterWithQCOW2(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
-	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, cfg) })
+	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, disk, cfg) })
 }
 
 func TestAnImageOnAClusterHasNoPath(t *testing.T) {
-	s := clustered(t, file.Config{})
+	s := clustered(t, t.TempDir(), file.Config{})
 	backend, err := s.Open(func(string) error { return nil })
 	if err != nil {
 		t.Fatal(err)
