@@ -66,6 +66,9 @@ func (d *Device) do(r *request) error {
 
 // send makes the request on a link.
 func (r *request) send(l *link) (err error) {
+	if r.lives > 0 {
+		l = l.direct()
+	}
 	switch r.kind {
 	case doRead:
 		return l.read(r.p, r.off)

@@ -40,14 +40,20 @@ type vhostConn struct {
 	users   int   // of the memory and the signals
 	tickets uint64
 	serving uint64 // whose turn it is to get memory, by ticket
+	serial  uint64 // of the latest request
+	ticks   uint64 // see tick
 }
 
 // vhostCall is a request.
 type vhostCall struct {
 	place  int
+	kind   virtioKind
+	off    int64
 	least  uint32 // bytes that the daemon writes if it does what it is asked
 	at     int    // in the memory
 	data   []byte // there
+	serial uint64 // no other request has it
+	since  uint64 // in ticks
 	flying atomic.Bool
 	done   chan struct{}
 	err    error // of who waits, until done
@@ -184,6 +190,8 @@ func (c *vhostConn) do(k *vhostCall, kind virtioKind, off int64) error {
 	lead := !c.waiting
 	c.waiting = true
 	c.active.Add(1)
+	c.serial++
+	k.kind, k.off, k.serial, k.since = kind, off, c.serial, c.ticks
 	k.least = 1 // the status
 	if kind == virtioIn {
 		k.least += uint32(len(k.data))
