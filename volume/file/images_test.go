@@ -106,8 +106,10 @@ func TestFaultsOnACluster(t *testing.T) {
 
 // TestFaultsOnAClusterWithoutExchange is TestFaultsOnACluster for what swaps files, on a file system that can't, such as NFS.
 func TestFaultsOnAClusterWithoutExchange(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
 	volumetest.Faults(t, func(t testing.TB) volumetest.Storage {
-		s := clustered(t, file.Config{})
+		s := clustered(t, disk, file.Config{})
 		open := s.Open
 		s.Open = func(step func(string) error) (volume.Backend, error) {
 			return open(func(op string) error {
