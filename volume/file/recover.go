@@ -188,7 +188,7 @@ func (d *dir) cutUpload(received int64) error {
 	if st.Size <= received || st.Nlink > 1 { // the other name may be the image's, where that could not be taken back
 		return nil
 	}
-	return d.change("truncate", f, func(fd int) error { return unix.Ftruncate(fd, received) })
+	return d.truncate(f, received)
 }
 
 // inode returns the inode of a file, 0 where there is none.
