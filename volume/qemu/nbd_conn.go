@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"elstore/volume/nbdwire"
 )
 
 // nbdConn is a connection to an NBD server in the transmission phase. Any number of goroutines may have requests under way on it at
@@ -32,7 +34,7 @@ var errNBDGone = fmt.Errorf("the connection to the NBD server is gone: %w", errG
 
 // nbdCall is a request and its reply.
 type nbdCall struct {
-	command nbdCommand
+	command nbdwire.Command
 	flags   uint16
 	off     int64
 	length  int64
@@ -102,12 +104,9 @@ func (c *nbdConn) send(k *nbdCall) error {
 	return nil
 }
 
-// nbdRequestSize is the length of a request's head.
-const nbdRequestSize = 28
-
 // appendNBDRequest appends the head of a request.
-func appendNBDRequest(b []byte, command nbdCommand, flags uint16, handle uint64, off, length int64) []byte {
-	b = binary.BigEndian.AppendUint32(b, nbdRequestMagic)
+func appendNBDRequest(b []byte, command nbdwire.Command, flags uint16, handle uint64, off, length int64) []byte {
+	b = binary.BigEndian.AppendUint32(b, nbdwire.RequestMagic)
 	b = binary.BigEndian.AppendUint16(b, flags)
 	b = binary.BigEndian.AppendUint16(b, uint16(command))
 	b = binary.BigEndian.AppendUint64(b, handle)
@@ -117,7 +116,7 @@ func appendNBDRequest(b []byte, command nbdCommand, flags uint16, handle uint64,
 
 // close says goodbye and ends the connection. No request may be under way, nor come.
 func (c *nbdConn) close() {
-	_, _ = c.conn.Write(appendNBDRequest(nil, nbdDisconnect, 0, 0, 0, 0)) // it may have ended already
+	_, _ = c.conn.Write(appendNBDRequest(nil, nbdwire.CmdDisconnect, 0, 0, 0, 0)) // it may have ended already
 	c.cut()
 }
 

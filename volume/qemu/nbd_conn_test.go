@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"elstore/volume/nbdwire"
 )
 
 // nbdPeer plays the server.
@@ -44,13 +46,13 @@ func nbdPair(t testing.TB, e nbdExport) (*nbdConn, *nbdPeer) {
 // fullExport is one that can do everything.
 var fullExport = nbdExport{
 	size: 1 << 30, structured: true, context: 3, status: true, maxBlock: 1 << 20,
-	flags: nbdHasFlags | nbdSendFlush | nbdSendTrim | nbdSendWriteZeroes | nbdSendDF,
+	flags: nbdwire.HasFlags | nbdwire.SendFlush | nbdwire.SendTrim | nbdwire.SendWriteZeroes | nbdwire.SendDF,
 }
 
 // sent is a request as it came.
 type sent struct {
 	flags   uint16
-	command nbdCommand
+	command nbdwire.Command
 	handle  uint64
 	off     uint64
 	length  uint32
@@ -59,16 +61,16 @@ type sent struct {
 // next takes a request, without the data of a write.
 func (p *nbdPeer) next() (r sent) {
 	p.t.Helper()
-	b := make([]byte, nbdRequestSize)
+	b := make([]byte, nbdwire.RequestSize)
 	if _, err := io.ReadFull(p.conn, b); err != nil {
 		p.t.Error(err)
 		return r
 	}
-	if magic := binary.BigEndian.Uint32(b); magic != nbdRequestMagic {
+	if magic := binary.BigEndian.Uint32(b); magic != nbdwire.RequestMagic {
 		p.t.Errorf("a request begins with %#x", magic)
 	}
 	return sent{
-		binary.BigEndian.Uint16(b[4:]), nbdCommand(binary.BigEndian.Uint16(b[6:])),
+		binary.BigEndian.Uint16(b[4:]), nbdwire.Command(binary.BigEndian.Uint16(b[6:])),
 		binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint32(b[24:]),
 	}
 }
@@ -106,8 +108,8 @@ func TestNBDRequests(t *testing.T) {
 				}
 				return nil
 			},
-			sent{nbdFlagDF, nbdRead, 0, 512, 16},
-			"", func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkData, h, uint64(512), data) }, nil,
+			sent{nbdwire.FlagDF, nbdwire.CmdRead, 0, 512, 16},
+			"", func(h uint64) []byte { return chunk(nbdwire.ChunkDone, nbdwire.ChunkData, h, uint64(512), data) }, nil,
 		},
 		"read in pieces": {
 			func(c *nbdConn) error {
@@ -117,62 +119,64 @@ func TestNBDRequests(t *testing.T) {
 				}
 				return nil
 			},
-			sent{nbdFlagDF, nbdRead, 0, 512, 16},
+			sent{nbdwire.FlagDF, nbdwire.CmdRead, 0, 512, 16},
 			"", func(h uint64) []byte {
-				return nbdBytes(chunk(0, nbdChunkData, h, uint64(520), data[8:]), chunk(0, nbdChunkHole, h, uint64(516), uint32(4)),
-					chunk(0, nbdChunkData, h, uint64(512), data[:4]), chunk(nbdChunkDone, nbdChunkNone, h))
+				return nbdBytes(chunk(0, nbdwire.ChunkData, h, uint64(520), data[8:]), chunk(0, nbdwire.ChunkHole, h, uint64(516), uint32(4)),
+					chunk(0, nbdwire.ChunkData, h, uint64(512), data[:4]), chunk(nbdwire.ChunkDone, nbdwire.ChunkNone, h))
 			}, nil,
 		},
 		"read fails": {
 			func(c *nbdConn) error { return c.read(make([]byte, 16), 512) },
-			sent{nbdFlagDF, nbdRead, 0, 512, 16},
-			"", func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkError+1, h, uint32(5), uint16(0)) }, syscall.EIO,
+			sent{nbdwire.FlagDF, nbdwire.CmdRead, 0, 512, 16},
+			"", func(h uint64) []byte {
+				return chunk(nbdwire.ChunkDone, nbdwire.ChunkPlainError, h, uint32(5), uint16(0))
+			}, syscall.EIO,
 		},
 		"read fails in the middle": {
 			func(c *nbdConn) error { return c.read(make([]byte, 16), 512) },
-			sent{nbdFlagDF, nbdRead, 0, 512, 16},
+			sent{nbdwire.FlagDF, nbdwire.CmdRead, 0, 512, 16},
 			"", func(h uint64) []byte {
-				return nbdBytes(chunk(0, nbdChunkData, h, uint64(512), data[:8]), chunk(nbdChunkDone, nbdChunkErrorOffset, h, uint32(5), uint16(0), uint64(520)))
+				return nbdBytes(chunk(0, nbdwire.ChunkData, h, uint64(512), data[:8]), chunk(nbdwire.ChunkDone, nbdwire.ChunkErrorOffset, h, uint32(5), uint16(0), uint64(520)))
 			}, syscall.EIO,
 		},
 		"write": {
 			func(c *nbdConn) error { return c.write(1024, 16, data) },
-			sent{0, nbdWrite, 0, 1024, 16},
+			sent{0, nbdwire.CmdWrite, 0, 1024, 16},
 			string(data), func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"write, and a reply in chunks": {
 			func(c *nbdConn) error { return c.write(1024, 16, data) },
-			sent{0, nbdWrite, 0, 1024, 16},
-			string(data), func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkNone, h) }, nil,
+			sent{0, nbdwire.CmdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return chunk(nbdwire.ChunkDone, nbdwire.ChunkNone, h) }, nil,
 		},
 		"write fails": {
 			func(c *nbdConn) error { return c.write(1024, 16, data) },
-			sent{0, nbdWrite, 0, 1024, 16},
+			sent{0, nbdwire.CmdWrite, 0, 1024, 16},
 			string(data), func(h uint64) []byte { return simple(28, h) }, syscall.ENOSPC,
 		},
 		"write pieces": {
 			func(c *nbdConn) error { return c.write(1024, 16, data[:3], nil, data[3:]) },
-			sent{0, nbdWrite, 0, 1024, 16},
+			sent{0, nbdwire.CmdWrite, 0, 1024, 16},
 			string(data), func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"flush": {
 			func(c *nbdConn) error { return c.flush(t.Context()) },
-			sent{0, nbdFlush, 0, 0, 0},
+			sent{0, nbdwire.CmdFlush, 0, 0, 0},
 			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"trim": {
 			func(c *nbdConn) error { return c.trim(4096, 8192) },
-			sent{0, nbdTrim, 0, 4096, 8192},
+			sent{0, nbdwire.CmdTrim, 0, 4096, 8192},
 			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"zero": {
 			func(c *nbdConn) error { return c.zero(4096, 8192, 0) },
-			sent{0, nbdWriteZeroes, 0, 4096, 8192},
+			sent{0, nbdwire.CmdWriteZeroes, 0, 4096, 8192},
 			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"zero, and keep the storage": {
-			func(c *nbdConn) error { return c.zero(4096, 8192, nbdFlagNoHole) },
-			sent{nbdFlagNoHole, nbdWriteZeroes, 0, 4096, 8192},
+			func(c *nbdConn) error { return c.zero(4096, 8192, nbdwire.FlagNoHole) },
+			sent{nbdwire.FlagNoHole, nbdwire.CmdWriteZeroes, 0, 4096, 8192},
 			"", func(h uint64) []byte { return simple(95, h) }, syscall.ENOTSUP,
 		},
 		"status": {
@@ -183,9 +187,9 @@ func TestNBDRequests(t *testing.T) {
 				}
 				return err
 			},
-			sent{nbdFlagReqOne, nbdBlockStatus, 0, 0, 4096},
+			sent{nbdwire.FlagReqOne, nbdwire.CmdBlockStatus, 0, 0, 4096},
 			"", func(h uint64) []byte {
-				return chunk(nbdChunkDone, nbdChunkBlockStatus, h, uint32(3), uint32(8192), uint32(3))
+				return chunk(nbdwire.ChunkDone, nbdwire.ChunkBlockStatus, h, uint32(3), uint32(8192), uint32(3))
 			}, nil,
 		},
 	} {
@@ -212,7 +216,7 @@ func TestNBDRequests(t *testing.T) {
 
 // What the server does not offer is not asked of it.
 func TestNBDWithoutOffers(t *testing.T) {
-	c, _ := nbdPair(t, nbdExport{size: 1 << 20, flags: nbdHasFlags, maxBlock: 1 << 20})
+	c, _ := nbdPair(t, nbdExport{size: 1 << 20, flags: nbdwire.HasFlags, maxBlock: 1 << 20})
 	if err := c.flush(t.Context()); err != nil {
 		t.Errorf("flush: %v", err)
 	}
@@ -234,9 +238,9 @@ func TestNBDSplits(t *testing.T) {
 	c, peer := nbdPair(t, e)
 	done := make(chan error, 1)
 	go func() { done <- c.read(make([]byte, 4096+512), 0) }()
-	for _, want := range []sent{{nbdFlagDF, nbdRead, 0, 0, 4096}, {nbdFlagDF, nbdRead, 0, 4096, 512}} {
+	for _, want := range []sent{{nbdwire.FlagDF, nbdwire.CmdRead, 0, 0, 4096}, {nbdwire.FlagDF, nbdwire.CmdRead, 0, 4096, 512}} {
 		r := peer.next()
-		peer.say(chunk(nbdChunkDone, nbdChunkData, r.handle, r.off, make([]byte, r.length)))
+		peer.say(chunk(nbdwire.ChunkDone, nbdwire.ChunkData, r.handle, r.off, make([]byte, r.length)))
 		if r.handle = 0; r != want {
 			t.Errorf("sent %+v, want %+v", r, want)
 		}
@@ -245,7 +249,7 @@ func TestNBDSplits(t *testing.T) {
 		t.Error(err)
 	}
 	go func() { done <- c.zero(0, nbdMaxRange+512, 0) }()
-	for _, want := range []sent{{0, nbdWriteZeroes, 0, 0, nbdMaxRange}, {0, nbdWriteZeroes, 0, nbdMaxRange, 512}} {
+	for _, want := range []sent{{0, nbdwire.CmdWriteZeroes, 0, 0, nbdMaxRange}, {0, nbdwire.CmdWriteZeroes, 0, nbdMaxRange, 512}} {
 		r := peer.next()
 		peer.say(simple(0, r.handle))
 		if r.handle = 0; r != want {
@@ -275,7 +279,7 @@ func TestNBDOutOfOrder(t *testing.T) {
 		got = append(got, peer.next())
 	}
 	for _, r := range slices.Backward(got) {
-		peer.say(chunk(nbdChunkDone, nbdChunkData, r.handle, r.off, bytes.Repeat([]byte{byte(r.off / 512)}, 512)))
+		peer.say(chunk(nbdwire.ChunkDone, nbdwire.ChunkData, r.handle, r.off, bytes.Repeat([]byte{byte(r.off / 512)}, 512)))
 	}
 	calls.Wait()
 	if c.busy() {
@@ -346,7 +350,7 @@ func TestNBDNotStructured(t *testing.T) {
 		t.Errorf("%q, %v", p, err)
 	}
 	go func() { done <- c.read(p, 0) }()
-	peer.say(chunk(1, nbdChunkNone, peer.next().handle))
+	peer.say(chunk(1, nbdwire.ChunkNone, peer.next().handle))
 	if err := <-done; !errors.Is(err, errNBDGone) {
 		t.Error(err)
 	}
@@ -379,7 +383,7 @@ func TestNBDClose(t *testing.T) {
 		defer close(done)
 		c.close()
 	}()
-	if r := peer.next(); r.command != nbdDisconnect {
+	if r := peer.next(); r.command != nbdwire.CmdDisconnect {
 		t.Errorf("sent %+v", r)
 	}
 	<-done

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"syscall"
+
+	"elstore/volume/nbdwire"
 )
 
 // nbdBuffer is the size of the buffer that replies are read through. The data of a read that is larger goes past it.
@@ -49,13 +51,13 @@ type nbdReader struct {
 
 // next handles one reply or chunk. An error ends the connection.
 func (r *nbdReader) next() error {
-	head, err := r.from.Peek(nbdSimpleSize)
+	head, err := r.from.Peek(nbdwire.SimpleSize)
 	if err != nil {
 		return err
 	}
 	reply, n, err := parseNBDReply(head)
 	if err == nil && n == 0 {
-		if head, err = r.from.Peek(nbdChunkSize); err != nil {
+		if head, err = r.from.Peek(nbdwire.ChunkSize); err != nil {
 			return err
 		}
 		reply, n, err = parseNBDReply(head)
@@ -99,7 +101,7 @@ func (r *nbdReader) take(reply nbdReply) error {
 	switch {
 	case reply.errno != 0:
 		k.err = nbdErrno(reply.errno)
-	case k.command == nbdRead:
+	case k.command == nbdwire.CmdRead:
 		if r.c.export.structured {
 			return nbdBroken("a simple reply to a read")
 		}
@@ -116,7 +118,7 @@ func (r *nbdReader) chunk(k *nbdCall, reply nbdReply) error {
 	if err := r.payload(k, reply); err != nil {
 		return err
 	}
-	if reply.flags&nbdChunkDone == 0 {
+	if reply.flags&nbdwire.ChunkDone == 0 {
 		return nil
 	}
 	return r.finish(k)
@@ -124,24 +126,24 @@ func (r *nbdReader) chunk(k *nbdCall, reply nbdReply) error {
 
 func (r *nbdReader) payload(k *nbdCall, reply nbdReply) error {
 	switch {
-	case reply.kind == nbdChunkNone:
-		if reply.length != 0 || reply.flags&nbdChunkDone == 0 {
+	case reply.kind == nbdwire.ChunkNone:
+		if reply.length != 0 || reply.flags&nbdwire.ChunkDone == 0 {
 			return nbdBroken("an empty chunk that is not empty or not the last")
 		}
 		return nil
-	case reply.kind == nbdChunkData && k.command == nbdRead:
+	case reply.kind == nbdwire.ChunkData && k.command == nbdwire.CmdRead:
 		return r.data(k, int64(reply.length)-8)
-	case reply.kind == nbdChunkHole && k.command == nbdRead && reply.length == 12:
+	case reply.kind == nbdwire.ChunkHole && k.command == nbdwire.CmdRead && reply.length == 12:
 		return r.hole(k)
 	case reply.length > nbdMaxChunk:
 		return nbdBroken("a chunk of %d bytes", reply.length)
-	case reply.kind == nbdChunkBlockStatus && k.command == nbdBlockStatus:
+	case reply.kind == nbdwire.ChunkBlockStatus && k.command == nbdwire.CmdBlockStatus:
 		b, err := r.bytes(int(reply.length))
 		if err == nil {
 			k.extents, err = parseNBDExtents(k.extents, b, r.c.export.context, k.length-lengthOf(k.extents))
 		}
 		return err
-	case reply.kind&nbdChunkError != 0:
+	case reply.kind&nbdwire.ChunkError != 0:
 		b, err := r.bytes(int(reply.length))
 		if err != nil {
 			return err
@@ -204,10 +206,10 @@ func (r *nbdReader) finish(k *nbdCall) error {
 	if errors.Is(k.err, syscall.ESHUTDOWN) { // it was not done, and no other will be
 		return errors.New("the NBD server is shutting down")
 	}
-	if k.err == nil && k.command == nbdRead && k.got != k.length {
+	if k.err == nil && k.command == nbdwire.CmdRead && k.got != k.length {
 		return nbdBroken("%d bytes for a read of %d", k.got, k.length)
 	}
-	if k.err == nil && k.command == nbdBlockStatus && len(k.extents) == 0 {
+	if k.err == nil && k.command == nbdwire.CmdBlockStatus && len(k.extents) == 0 {
 		return nbdBroken("a block status without extents")
 	}
 	r.c.mu.Lock()
