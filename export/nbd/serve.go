@@ -38,7 +38,8 @@ type Export struct {
 	Name     string
 	Device   Device
 	ReadOnly bool
-	Gate     Gate // nil lets all pass
+	Gate     Gate   // nil lets all pass
+	Order    *Order // of all connections to it; nil is that it has one at a time
 	// Count is told of each request that ended: what it was, how many bytes it moved, whether it failed, and how long it
 	// took. It may be called from many goroutines at once. Nil is not told.
 	Count func(kind Kind, bytes int, failed bool, took time.Duration)
@@ -260,6 +261,13 @@ func (s *server) run(r *request) (out []byte, kind Kind, err error) {
 	}
 	if e.Gate != nil {
 		defer e.Gate.Leave()
+	}
+	if e.Order != nil {
+		end, err := e.Order.begin(s.ctx, s, r.offset, r.length)
+		if err != nil {
+			return nil, Write, err
+		}
+		defer end()
 	}
 	switch r.command {
 	case nbdwire.CmdWrite:

@@ -49,21 +49,28 @@ func newPlace(t testing.TB, guests bool, prepare func(pool string)) *place {
 	t.Helper()
 	need.Root(t)
 	need.Program(t, "smbd", "net", "smbcontrol", "smbclient")
-	root := t.TempDir()
-	p := &place{t: t, pool: rig.Pool(t, root, "pool", `{}`)}
-	if prepare != nil {
-		prepare(p.pool)
-	}
-	p.Parts = rig.Assemble(t, root, nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.kind, err = New(Config{Listener: l, Portals: []string{l.Addr().String()}, Guests: guests}); err != nil {
+	root := t.TempDir()
+	pool := rig.Pool(t, root, "pool", `{}`)
+	if prepare != nil {
+		prepare(pool)
+	}
+	return startPlace(t, root, Config{Listener: l, Portals: []string{l.Addr().String()}, Guests: guests})
+}
+
+// startPlace starts a server's parts on the pool of a root.
+func startPlace(t testing.TB, root string, cfg Config) *place {
+	t.Helper()
+	p := &place{t: t, pool: filepath.Join(root, "pool"), Parts: rig.Assemble(t, root, nil)}
+	var err error
+	if p.kind, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	p.Service, err = export.New(export.Config{
-		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: volume.NewID().String(), Kinds: []export.Kind{p.kind},
+		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: serverID, Kinds: []export.Kind{p.kind},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +82,8 @@ func newPlace(t testing.TB, guests bool, prepare func(pool string)) *place {
 	})
 	return p
 }
+
+const serverID = "0123456789abcdef0123456789abcdef"
 
 // create makes a volume of alice's, with noise in it.
 func (p *place) create(format volume.Format, size int) (volume.ID, []byte) {
@@ -519,10 +528,11 @@ func TestManyAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(p.kind.host.smbd.shares) > 0 {
-		t.Errorf("left: %v", p.kind.host.smbd.shares)
+	d := p.kind.host.server.(*smbd)
+	if len(d.ledger.shares) > 0 {
+		t.Errorf("left: %v", d.ledger.shares)
 	}
-	out, err := p.kind.host.smbd.tool(t.Context(), "net", "-s", confPath, "conf", "listshares")
+	out, err := d.tool(t.Context(), "net", "-s", confPath, "conf", "listshares")
 	if err != nil || strings.TrimSpace(out) != "" {
 		t.Errorf("smbd has %q, %v", out, err)
 	}
