@@ -50,7 +50,7 @@ func (c *nbdConn) trim(off, length int64) error {
 	return c.ranged(nbdwire.CmdTrim, 0, off, length)
 }
 
-// zero makes the range zeros. flags may have nbdFlagNoHole.
+// zero makes the range zeros. flags may have nbdwire.FlagNoHole.
 func (c *nbdConn) zero(off, length int64, flags uint16) error {
 	if c.export.flags&nbdwire.SendWriteZeroes == 0 {
 		return syscall.ENOTSUP
