@@ -127,5 +127,5 @@ func (d *daemon) connect(ctx context.Context) (*nbdConn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return newNBDConn(conn, export)
+	return newNBDConn(conn, export), nil
 }

@@ -47,7 +47,7 @@ func (d *Device) doubt(l *link, o overdueRequest, c *change) {
 	if c == nil {
 		err = l.conn.read(o.data, o.off)
 	} else {
-		err = l.conn.write(c.data, c.off, 0)
+		err = l.conn.write(c.off, c.length, c.data)
 	}
 	d.mu.Lock()
 	d.running--

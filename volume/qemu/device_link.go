@@ -103,5 +103,5 @@ func (l *link) write(off, length int64, pieces ...[]byte) error {
 			return err
 		}
 	}
-	return l.conn.writeVector(pieces, off, length, 0)
+	return l.conn.write(off, length, pieces...)
 }
