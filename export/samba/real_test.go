@@ -542,14 +542,8 @@ func TestGuests(t *testing.T) {
 	iso := bytes.Repeat([]byte("iso "), mib/4)
 	public, private := volume.NewID(), volume.NewID()
 	prepare := func(pool string) {
-		for id, closed := range map[volume.ID]bool{public: false, private: true} {
-			dir := filepath.Join(pool, "vid."+id.String()+".elimg")
-			meta := fmt.Sprintf(`{"creatorID": %q, "name": "cd", "private": %t, "readonly": true, "format": "iso", "bus": "sata", "size": %d}`, alice, closed, mib)
-			err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "data.iso"), iso, 0o600), os.WriteFile(filepath.Join(dir, "meta.json"), []byte(meta), 0o600))
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		putISO(t, pool, public, iso, false)
+		putISO(t, pool, private, iso, true)
 	}
 	for _, guests := range []bool{true, false} {
 		t.Run(fmt.Sprint(guests), func(t *testing.T) {
@@ -576,6 +570,17 @@ func TestGuests(t *testing.T) {
 				p.testPrivacy(tt.id, guest, a.Smbclient)
 			}
 		})
+	}
+}
+
+// putISO puts an ISO volume of alice's into a pool that nobody has open.
+func putISO(t testing.TB, pool string, id volume.ID, content []byte, private bool) {
+	t.Helper()
+	dir := filepath.Join(pool, "vid."+id.String()+".elimg")
+	meta := fmt.Sprintf(`{"creatorID": %q, "name": "cd", "private": %t, "readonly": true, "format": "iso", "bus": "sata", "size": %d}`, alice, private, len(content))
+	err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "data.iso"), content, 0o600), os.WriteFile(filepath.Join(dir, "meta.json"), []byte(meta), 0o600))
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

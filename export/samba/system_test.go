@@ -166,3 +166,117 @@ func TestMachinesSmbdOutlivesServers(t *testing.T) {
 		t.Errorf("%s: %v", own.Dir, err)
 	}
 }
+
+// TestMachinesSmbdRefusals has requests be told what keeps the machine's smbd from serving them.
+func TestMachinesSmbdRefusals(t *testing.T) {
+	s := newTheirs(t)
+	p := s.place(newRoot(t), true)
+	id, _ := p.create(volume.Raw, mib)
+	good, err := os.ReadFile(s.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.inventory()
+	refused := func(name, want string) {
+		t.Helper()
+		if _, err := p.Export(t.Context(), export.Request{Volume: id, Client: alice}); !fault.Is(err, fault.BadRequest) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	refused("guests, of whom smbd knows nothing", "map to guest = Bad User")
+	guests := "[global]\n\tmap to guest = Bad User\n"
+	for name, c := range map[string]struct{ old, fresh, want string }{
+		"no shares of the registry": {"include = registry", "", "include = registry"},
+		"SMB 2.0":                   {"server min protocol = SMB2_10", "server min protocol = SMB2_02", "server min protocol = SMB2_10"},
+		"no signing":                {"server signing = mandatory", "", "server signing = mandatory"},
+		"a domain's users":          {"[global]", "[global]\n\tsecurity = domain\n\tworkgroup = X", "security = user"},
+		"another place of its pid":  {"pid directory = " + filepath.Join(s.dir, "pid"), "pid directory = " + s.dir, "doesn't run"},
+	} {
+		text := strings.Replace(string(good), "[global]\n", guests, 1)
+		changed := strings.Replace(text, c.old, c.fresh, 1)
+		if changed == text {
+			t.Fatalf("%s: nothing is replaced", name)
+		}
+		if err := os.WriteFile(s.conf, []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(name, c.want)
+	}
+	if err := os.Remove(s.conf); err != nil {
+		t.Fatal(err)
+	}
+	refused("no smb.conf", "can't be read")
+	if err := os.WriteFile(s.conf, []byte(strings.Replace(string(good), "[global]\n", guests, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	line := p.export(export.Request{Volume: id}).Access.Smbclient
+	p.wants(t.TempDir(), line, "ls", "")
+	// The operator starts smbd again: what was exported is there still.
+	s.stop()
+	s.start()
+	p.wants(t.TempDir(), line, "ls", "")
+	s.stop()
+	if _, err := p.Export(t.Context(), export.Request{Volume: p.Disk(t), Client: alice}); !fault.Is(err, fault.BadRequest) || !strings.Contains(err.Error(), "doesn't run") {
+		t.Errorf("smbd is stopped: %v", err)
+	}
+	if err := p.Unexport(t.Context(), id, alice, "", false); err != nil {
+		t.Errorf("unexported while smbd is stopped: %v", err)
+	}
+	if err := errors.Join(p.Close(t.Context()), os.WriteFile(s.conf, good, 0o600)); err != nil {
+		t.Error(err)
+	}
+	if after := s.inventory(); after != before {
+		t.Errorf("the machine was\n%s\nand is\n%s", before, after)
+	}
+}
+
+func TestMachinesSmbdGuests(t *testing.T) {
+	s := newTheirs(t, "\tmap to guest = Bad User\n")
+	root := newRoot(t)
+	iso := bytes.Repeat([]byte("iso "), mib/4)
+	public := volume.NewID()
+	putISO(t, filepath.Join(root, "pool"), public, iso, false)
+	p := s.place(root, true)
+	a := p.export(export.Request{Volume: public}).Access
+	guest := strings.Replace(a.Smbclient, a.User+"%"+a.Secret, "anybody%", 1)
+	dir := t.TempDir()
+	p.wants(dir, guest, "get data.iso guests", "")
+	if got, err := os.ReadFile(filepath.Join(dir, "guests")); err != nil || !bytes.Equal(got, iso) {
+		t.Errorf("%d other bytes, %v", len(got), err)
+	}
+	p.wants(dir, guest, "put guests data.iso", "NT_STATUS_ACCESS_DENIED")
+	p.testPrivacy(public, guest, a.Smbclient)
+	raw, _ := p.create(volume.Raw, mib)
+	b := p.export(export.Request{Volume: raw}).Access
+	p.wants(dir, strings.Replace(b.Smbclient, b.User+"%"+b.Secret, "anybody%", 1), "ls", "NT_STATUS_ACCESS_DENIED")
+}
+
+// TestForeignNames has shares and accounts of others bear the names that ours would have.
+func TestForeignNames(t *testing.T) {
+	s := newTheirs(t)
+	before := s.inventory()
+	y := s.system
+	for name, want := range map[string]string{foreignEntry: "share", strings.ToUpper(foreignEntry): "share", foreignUser: "account"} {
+		f, err := y.look(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(y.Dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+		d := newSystem(&y, f)
+		uid, err := d.uid(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.put(t.Context(), share{name: name, uid: uid}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := d.drop(t.Context(), name); err != nil { // as is done where it could not be made
+			t.Error(err)
+		}
+	}
+	if after := s.inventory(); after != before {
+		t.Errorf("the machine was\n%s\nand is\n%s", before, after)
+	}
+}

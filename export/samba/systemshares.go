@@ -93,10 +93,9 @@ func (y *System) closeShare(ctx context.Context, name string) error {
 // change makes smbd have the users of all, and the shares otherwise than they are: an account and a user come before their share, and
 // go after it.
 func (d *system) change(ctx context.Context, all, come []share, gone []string) error {
-	if len(come) > 0 {
-		if err := d.refuseOthers(ctx, come); err != nil {
-			return err
-		}
+	gone, err := d.spareOthers(ctx, come, gone)
+	if err != nil {
+		return err
 	}
 	var fresh []share
 	stay := map[string]bool{}
@@ -132,18 +131,26 @@ func (d *system) change(ctx context.Context, all, come []share, gone []string) e
 	return nil
 }
 
-// refuseOthers refuses shares that smbd has of others.
-func (y *System) refuseOthers(ctx context.Context, come []share) error {
+// spareOthers refuses shares that smbd has of others, and returns those of gone that it has of ours.
+func (y *System) spareOthers(ctx context.Context, come []share, gone []string) (ours []string, err error) {
+	if len(come)+len(gone) == 0 {
+		return nil, nil
+	}
 	there, err := y.list(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, s := range there {
-		if s.settings["comment"] != y.Mark && slices.ContainsFunc(come, func(c share) bool { return strings.EqualFold(c.name, s.name) }) {
-			return fmt.Errorf("the machine's smbd has a share %s that is not this server's", s.name)
+		switch {
+		case s.settings["comment"] != y.Mark:
+			if slices.ContainsFunc(come, func(c share) bool { return strings.EqualFold(c.name, s.name) }) {
+				return nil, fmt.Errorf("the machine's smbd has a share %s that is not this server's", s.name)
+			}
+		case slices.Contains(gone, s.name):
+			ours = append(ours, s.name)
 		}
 	}
-	return nil
+	return ours, nil
 }
 
 // list returns the shares of the registry.

@@ -37,8 +37,8 @@ const (
 	foreignUser  = "somebody"
 )
 
-// newTheirs starts one.
-func newTheirs(t testing.TB) *theirs {
+// newTheirs starts one, with more said in its section [global].
+func newTheirs(t testing.TB, more ...string) *theirs {
 	t.Helper()
 	need.Program(t, "smbd", "net", "smbcontrol", "smbclient", "testparm", "pdbedit", "useradd", "userdel")
 	need.OwnEtc(t)
@@ -58,7 +58,7 @@ func newTheirs(t testing.TB) *theirs {
 			t.Fatal(err)
 		}
 	}
-	text := "[global]\n" + goodGlobal
+	text := "[global]\n" + goodGlobal + strings.Join(more, "")
 	for _, key := range []string{"private dir", "lock directory", "state directory", "cache directory", "pid directory", "ncalrpc dir"} {
 		dir := filepath.Join(s.dir, strings.Fields(key)[0])
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -99,8 +99,7 @@ func (s *theirs) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := s.cmd
-	s.t.Cleanup(func() { end(s.t, cmd) })
+	s.t.Cleanup(s.stop)
 	eventually(s.t, func() string {
 		c, err := net.DialTimeout("tcp", "127.0.0.1:"+s.port, patience)
 		if err == nil {
@@ -114,20 +113,21 @@ func (s *theirs) start() {
 	})
 }
 
-// end ends smbd with its children.
-func end(t testing.TB, cmd *exec.Cmd) {
-	if cmd.ProcessState != nil {
+// stop ends smbd with its children.
+func (s *theirs) stop() {
+	s.t.Helper()
+	if s.cmd.ProcessState != nil {
 		return
 	}
-	all := rig.Below(t, cmd.Process.Pid, "smbd*")
-	_ = cmd.Process.Signal(syscall.SIGTERM)
+	all := rig.Below(s.t, s.cmd.Process.Pid, "smbd*")
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait()
+		_ = s.cmd.Wait()
 	}()
-	if err := rig.Gone(cmd.Process.Pid, ended); err != nil {
-		t.Error(err)
+	if err := rig.Gone(s.cmd.Process.Pid, ended); err != nil {
+		s.t.Fatal(err)
 	}
 	for _, pid := range all {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
