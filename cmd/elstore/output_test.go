@@ -158,6 +158,7 @@ func TestOutput(t *testing.T) {
 		{"volume/set-not-owner", "volume set web name=x", with("POST /update", refuses(400, "VolumeImpossibleCreatorIDMetaUpdate", "creatorID is not the owner"))},
 		{"volume/resize", "volume resize web 20Gi", with("POST /update/resize", echo)},
 		{"volume/resize-shrink", "volume resize web 5G --shrink --json", with("POST /update/resize", echo)},
+		{"volume/resize-by", "volume resize web +5G", answers{"POST /accessible": {byName}, "POST /info": {ok(record(webID, "web", ""))}, "POST /update/resize": {echo}}},
 		{"volume/resize-too-small", "volume resize web 5G", with("POST /update/resize", refuses(400, "VolumeDimensionNotShrinkable", "5 GB would cut off data"))},
 		{"volume/convert", "volume convert web qcow2", with("POST /update/convert", echo)},
 		{"volume/convert-locked", "volume convert web qcow2", with("POST /update/convert", refuses(409, "VolumeAlredyLocked", "volume is being cloned"))},

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"elstore/volume/nbdwire"
 )
 
 // slow is a disk whose first write hangs until it is let go, and that notes in which order writes were made, by their first bytes.
@@ -38,14 +40,14 @@ func TestWritesAgainOnAnotherConnection(t *testing.T) {
 			served := make(chan error, 1)
 			go func() { served <- Serve(t.Context(), theirs, e) }()
 			p := &peer{t: t, conn: ours}
-			p.greet(fixedNewstyle | noZeroes)
-			p.option(optExportName, nil)
+			p.greet(nbdwire.FixedNewstyle | nbdwire.NoZeroes)
+			p.option(nbdwire.OptExportName, nil)
 			p.read(10)
 			return ours, served
 		}
 		send := func(to net.Conn, what byte, off uint64) {
-			b := binary.BigEndian.AppendUint32(nil, requestMagic)
-			b = binary.BigEndian.AppendUint32(b, uint32(cmdWrite))
+			b := binary.BigEndian.AppendUint32(nil, nbdwire.RequestMagic)
+			b = binary.BigEndian.AppendUint32(b, uint32(nbdwire.CmdWrite))
 			b = append(b, what, 0, 0, 0, 0, 0, 0, 0)
 			b = binary.BigEndian.AppendUint64(b, off)
 			b = append(binary.BigEndian.AppendUint32(b, 512), make([]byte, 512)...)
@@ -63,7 +65,7 @@ func TestWritesAgainOnAnotherConnection(t *testing.T) {
 		go func() {
 			p := &peer{t: t, conn: two}
 			for range 3 {
-				answers <- p.read(replySize)[8]
+				answers <- p.read(nbdwire.SimpleSize)[8]
 			}
 		}()
 		send(two, 2, 256) // the same, which it overlaps
@@ -101,11 +103,11 @@ func TestWhoWaitsAndGoes(t *testing.T) {
 			served := make(chan error, 1)
 			go func() { served <- Serve(t.Context(), theirs, e) }()
 			p := &peer{t: t, conn: ours}
-			p.greet(fixedNewstyle | noZeroes)
-			p.option(optExportName, nil)
+			p.greet(nbdwire.FixedNewstyle | nbdwire.NoZeroes)
+			p.option(nbdwire.OptExportName, nil)
 			p.read(10)
-			b := binary.BigEndian.AppendUint32(nil, requestMagic)
-			b = binary.BigEndian.AppendUint32(b, uint32(cmdWrite))
+			b := binary.BigEndian.AppendUint32(nil, nbdwire.RequestMagic)
+			b = binary.BigEndian.AppendUint32(b, uint32(nbdwire.CmdWrite))
 			b = append(b, make([]byte, 16)...)
 			p.write(append(binary.BigEndian.AppendUint32(b, 512), make([]byte, 512)...))
 			synctest.Wait()
