@@ -100,7 +100,11 @@ func (h *held) Replace(ctx context.Context, m volume.Meta, c volume.Content) (vo
 // replace makes an image and exchanges it with the volume's file. Where both don't need the same base image, meta.json follows:
 // between the two, settle goes by the image.
 func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c volume.Content) (volume.Meta, error) {
-	if err := h.begin(mark{Purpose: purpose}); err != nil {
+	received, err := h.Received()
+	if err != nil {
+		return m, err
+	}
+	if err := h.begin(mark{Purpose: purpose, Before: received}); err != nil {
 		return m, err
 	}
 	total := newMeter(c.Progress, m.Size)
@@ -128,7 +132,7 @@ func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c vol
 	}
 	if err != nil {
 		if !h.torn {
-			h.undone(h.unexchange(old, temp, dataName(m.Format)))
+			h.undone(errors.Join(h.unexchange(old, temp, dataName(m.Format)), h.d.cutUpload(received)))
 		}
 		return m, err
 	}

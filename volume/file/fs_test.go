@@ -22,6 +22,7 @@ import (
 
 // TestContractOnFileSystems holds the promises on file systems that share blocks, and with volumes that are subvolumes.
 func TestContractOnFileSystems(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, kind string
 		unique     bool
@@ -32,6 +33,7 @@ func TestContractOnFileSystems(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			dir, cfg := need.FS(t, tt.kind), file.Config{Tool: tool(t), Opener: opener(t), Unique: tt.unique}
 			make := func(t testing.TB) volumetest.Storage { return storage(t, dir, cfg) }
 			volumetest.Run(t, make)
@@ -44,16 +46,8 @@ func TestContractOnFileSystems(t *testing.T) {
 
 // TestContractOnTmpfs holds the promises where ranges can't be zeroed by the file system.
 func TestContractOnTmpfs(t *testing.T) {
-	need.Root(t)
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1g"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Parallel()
+	dir := need.Tmpfs(t, 1<<30)
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
 	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return storage(t, dir, cfg) })
 }
