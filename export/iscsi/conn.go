@@ -18,6 +18,7 @@ type conn struct {
 	// The reader's.
 	session *session      // once it is in its full feature phase
 	waited  time.Duration // when the runtime waited for it last, since life started
+	spins   spins
 	peek    *pdu.Peek
 
 	mu     sync.Mutex

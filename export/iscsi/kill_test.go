@@ -68,7 +68,7 @@ type asking struct {
 	asked chan struct{}
 }
 
-func (a *asking) Linger() time.Duration {
+func (a *asking) Linger() (spin, most time.Duration) {
 	close(a.asked)
 	for a.Lingerer.(*conn).why() == nil {
 		<-time.After(time.Millisecond)

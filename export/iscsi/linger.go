@@ -39,16 +39,19 @@ func (l *lingering) giveBack() { l.now.Add(-1) }
 
 // Linger implements pdu.Lingerer: a connection is waited for by a thread of its own while its initiator sends
 // again soon after each answer, and no other goroutine of the session needs the processor.
-func (c *conn) Linger() time.Duration {
+func (c *conn) Linger() (spin, most time.Duration) {
 	since := time.Duration(c.life.last.Load()) - c.waited
 	if c.session == nil || since >= lingerTurn || c.life.gap >= lingerTime || c.session.busy() || !c.server.lingering.take() {
-		return 0
+		return 0, 0
 	}
-	return lingerTime
+	return c.spins.next(), lingerTime
 }
 
 // Lingered implements pdu.Lingerer.
-func (c *conn) Lingered() { c.server.lingering.giveBack() }
+func (c *conn) Lingered(seen bool) {
+	c.server.lingering.giveBack()
+	c.spins.over(seen)
+}
 
 // Waits implements pdu.Lingerer.
 func (c *conn) Waits() { c.waited = time.Duration(c.life.last.Load()) }

@@ -28,15 +28,18 @@ func TestWhoLingers(t *testing.T) {
 			conn.life.gap = soon
 			c.change(conn)
 			before := l.now.Load()
-			got := conn.Linger()
+			spin, got := conn.Linger()
 			if got != c.want {
 				t.Fatalf("it lingers for %v, want %v", got, c.want)
+			}
+			if (spin > 0) != (got > 0) {
+				t.Errorf("it spins for %v", spin)
 			}
 			if got > 0 {
 				if l.now.Load() != before+1 {
 					t.Error("it does not count")
 				}
-				conn.Lingered()
+				conn.Lingered(true)
 			}
 			if l.now.Load() != before {
 				t.Errorf("%d linger afterwards, %d did before", l.now.Load(), before)
@@ -47,12 +50,12 @@ func TestWhoLingers(t *testing.T) {
 		conn := &conn{server: &Server{lingering: &lingering{most: 1}}, session: &session{}}
 		conn.life.last.Store(int64(lingerTurn))
 		for range 2 {
-			if conn.Linger() != 0 {
+			if _, got := conn.Linger(); got != 0 {
 				t.Error("it lingers before it has waited")
 			}
 		}
 		conn.Waits()
-		if conn.Linger() != lingerTime {
+		if _, got := conn.Linger(); got != lingerTime {
 			t.Error("it does not linger after it has waited")
 		}
 	})

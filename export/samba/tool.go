@@ -3,6 +3,7 @@ package samba
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -21,7 +22,7 @@ func (d *smbd) tool(ctx context.Context, name string, args ...string) (string, e
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // none of it is from outside
-	out := &tail{log: slog.New(slog.DiscardHandler)}
+	out := &tail{}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = time.Second
 	if err := d.cell.start(cmd); err != nil {
@@ -31,25 +32,31 @@ func (d *smbd) tool(ctx context.Context, name string, args ...string) (string, e
 	return out.text(), err
 }
 
-// maxTail is how much is kept of what a program said, in bytes.
-const maxTail = 2 << 10
+// How much is kept of what a program said, in bytes: of one that has no more to say than what is wrong, and of one that lists things.
+const (
+	maxTail = 2 << 10
+	maxList = 8 << 20
+)
 
 // tail keeps the end of what a program writes, and logs its lines.
 type tail struct {
-	log *slog.Logger
+	log   *slog.Logger // nil logs nothing
+	limit int          // 0 is maxTail
 
 	mu   sync.Mutex
 	kept []byte
 }
 
 func (t *tail) Write(p []byte) (int, error) {
-	for lines := bufio.NewScanner(bytes.NewReader(p)); lines.Scan(); {
-		t.log.Debug("smbd says", slog.String("line", lines.Text()))
+	if t.log != nil {
+		for lines := bufio.NewScanner(bytes.NewReader(p)); lines.Scan(); {
+			t.log.Debug("smbd says", slog.String("line", lines.Text()))
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kept = append(t.kept, p...)
-	t.kept = t.kept[max(0, len(t.kept)-maxTail):]
+	t.kept = t.kept[max(0, len(t.kept)-cmp.Or(t.limit, maxTail)):]
 	return len(p), nil
 }
 

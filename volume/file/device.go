@@ -66,6 +66,7 @@ type device struct {
 	readonly bool
 	pace     pace
 	size     atomic.Int64
+	data     knownData
 	release  func() // gives up this device's part of the volume's lock
 
 	// lost is the first error of a flush. The kernel reports a write that failed once and then calls its pages
@@ -152,6 +153,7 @@ func (d *device) Discard(off, length int64) error {
 	if err := d.checkWrite(off, length); err != nil || length == 0 {
 		return err
 	}
+	defer d.data.discards.Add(1)
 	err := punch(int(d.f.Fd()), off, length)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
@@ -164,6 +166,7 @@ func (d *device) WriteZeroes(off, length int64, unmap bool) error {
 	if err := d.checkWrite(off, length); err != nil || length == 0 {
 		return err
 	}
+	defer d.data.discards.Add(1)
 	ways := []func(fd int, off, length int64) error{zeroRange}
 	if unmap {
 		ways = []func(fd int, off, length int64) error{punch, zeroRange}

@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,10 @@ func (d *device) NextExtent(ctx context.Context, off int64) (length int64, mappe
 	if err := d.check(off, 1); err != nil {
 		return 0, false, err
 	}
+	if end := d.data.end(off); end > off {
+		return min(end, size) - off, true, nil
+	}
+	discards := d.data.discards.Load()
 	data, err := d.seek(off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO): // no data from here on
@@ -44,7 +49,28 @@ func (d *device) NextExtent(ctx context.Context, off int64) (length int64, mappe
 	if hole <= off { // the same: it became a hole between the two looks
 		hole = off + 512
 	}
+	d.data.last.Store(&dataRun{off, hole, discards})
 	return min(hole, size) - off, true, nil
+}
+
+// knownData is the storage that NextExtent found last: on a file system without a list of extents, as tmpfs, to look for the end of a
+// large one takes milliseconds, and initiators ask again and again. To take for storage what became a hole does no harm.
+type knownData struct {
+	discards atomic.Int64 // how often storage was given back
+	last     atomic.Pointer[dataRun]
+}
+
+type dataRun struct {
+	off, end int64
+	discards int64 // before it was looked for
+}
+
+// end returns up to where there is storage from off on, as far as that is known, or 0.
+func (k *knownData) end(off int64) int64 {
+	if r := k.last.Load(); r != nil && off >= r.off && r.discards == k.discards.Load() {
+		return r.end
+	}
+	return 0
 }
 
 func (d *device) seek(off int64, whence int) (at int64, err error) {

@@ -66,3 +66,39 @@ func TestNextExtent(t *testing.T) {
 		t.Errorf("for who is gone: %v", err)
 	}
 }
+
+// TestKnownData asks for the same storage again, after what changes it.
+func TestKnownData(t *testing.T) {
+	const unit = 64 << 10
+	d := openDeviceIn(t, t.TempDir(), 4*unit)
+	if _, err := d.WriteAt(make([]byte, 3*unit), unit); err != nil {
+		t.Fatal(err)
+	}
+	want := func(off, length int64, mapped bool) {
+		t.Helper()
+		if n, m, err := d.NextExtent(t.Context(), off); err != nil || n != length || m != mapped {
+			t.Errorf("at %d: %d bytes, mapped %t, %v; want %d, %t", off, n, m, err, length, mapped)
+		}
+	}
+	for range 2 {
+		want(unit, 3*unit, true)
+		want(2*unit+512, 2*unit-512, true)
+		want(0, unit, false)
+	}
+	if err := d.Discard(3*unit, unit); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		want(unit, 2*unit, true)
+		want(3*unit, unit, false)
+	}
+	if err := d.WriteZeroes(2*unit, unit, true); err != nil {
+		t.Fatal(err)
+	}
+	want(2*unit, 2*unit, false)
+	want(unit, unit, true)
+	if _, err := d.WriteAt(make([]byte, unit), 2*unit); err != nil {
+		t.Fatal(err)
+	}
+	want(2*unit, unit, true)
+}

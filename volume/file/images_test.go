@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"elstore/test/need"
@@ -101,6 +102,28 @@ func TestFaultsOnACluster(t *testing.T) {
 	t.Parallel()
 	disk := need.Disk(t)
 	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return clustered(t, disk, file.Config{}) }, clusterChanges...)
+}
+
+// TestFaultsOnAClusterWithoutExchange is TestFaultsOnACluster for what swaps files, on a file system that can't, such as NFS.
+func TestFaultsOnAClusterWithoutExchange(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
+	volumetest.Faults(t, func(t testing.TB) volumetest.Storage {
+		s := clustered(t, disk, file.Config{})
+		open := s.Open
+		s.Open = func(step func(string) error) (volume.Backend, error) {
+			return open(func(op string) error {
+				if err := step(op); err != nil {
+					return err
+				}
+				if strings.HasPrefix(op, "exchange ") {
+					return syscall.EINVAL
+				}
+				return nil
+			})
+		}
+		return s
+	}, "replace rbd", "replace rbd that has a clone")
 }
 
 // clusterChanges are those of volumetest.Faults that a cluster has a part in.

@@ -6,12 +6,16 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 
 	"elstore/test/ceph"
 	"elstore/volume"
+	"elstore/volume/fault"
 	"elstore/volume/rbd"
 )
 
@@ -133,4 +137,36 @@ func cut(p []byte, random *rand.Rand) (pieces [][]byte) {
 		p = p[n:]
 	}
 	return pieces
+}
+
+// TestRefusedByCeph has a cluster refuse connections again and again, as a pool with a wrong key makes it: nothing is left of them, with no
+// garbage collector to help.
+func TestRefusedByCeph(t *testing.T) {
+	cluster := ceph.Start(t)
+	keyring := filepath.Join(t.TempDir(), "keyring")
+	must(t, os.WriteFile(keyring, []byte("[client.admin]\n\tkey = AQBkkhRnAAAAABAAfPGP7nd9GyFbbBYxHxVbTw==\n"), 0o600))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	refused := func() {
+		_, err := rbd.Open(t.Context(), rbd.Config{Pool: ceph.Pool, Conf: cluster.Conf(), Keyring: keyring, ServerID: "server"})
+		if fault.KindOf(err) != fault.Unavailable {
+			t.Fatalf("opened with a wrong key: %v", err)
+		}
+	}
+	refused()
+	before := threads(t)
+	const times = 10
+	for range times {
+		refused()
+	}
+	if after := threads(t); after >= before+times {
+		t.Errorf("%d threads run after %d connections were refused, and %d did before", after, times, before)
+	}
+}
+
+// threads returns how many threads this process has.
+func threads(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/task")
+	must(t, err)
+	return len(list)
 }

@@ -186,7 +186,7 @@ func (l link) close() {
 		l.pool.Destroy()
 	}
 	if l.conn != nil {
-		l.conn.Shutdown()
+		hangUp(l.conn)
 	}
 }
 

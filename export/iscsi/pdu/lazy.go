@@ -25,11 +25,12 @@ type LazyReader interface {
 
 // Lingerer decides how a silent connection is waited for. Its methods are called by the goroutine that reads.
 type Lingerer interface {
-	// Linger is called when there is nothing to read. For the time that it returns the thread itself waits for
-	// something, and the buffer is kept; only then, or with 0 at once, is the wait the runtime's.
-	Linger() time.Duration
-	// Lingered is called when such a wait is over.
-	Lingered()
+	// Linger is called when there is nothing to read. For the time most the thread itself waits for something, and
+	// the buffer is kept; only then, or with 0 at once, is the wait the runtime's. Before it sleeps it looks for
+	// something again and again, for the time spin.
+	Linger() (spin, most time.Duration)
+	// Lingered is called when such a wait is over. seen says that something came while it looked.
+	Lingered(seen bool)
 	// Waits is called when the runtime is to wait.
 	Waits()
 }
@@ -130,15 +131,20 @@ func (l *lazyConn) wait(fd uintptr) bool {
 		return false
 	}
 	l.lingered = true
-	most := l.linger.Linger()
+	spin, most := l.linger.Linger()
 	if most <= 0 {
 		return false
 	}
-	timeout := unix.NsecToTimespec(int64(most))
-	l.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	n, _ := unix.Ppoll(l.poll[:], &timeout, nil)
-	l.linger.Lingered()
-	return n > 0
+	seen := spin > 0 && l.spin(fd, spin)
+	some := seen
+	if !seen {
+		timeout := unix.NsecToTimespec(int64(most))
+		l.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		n, _ := unix.Ppoll(l.poll[:], &timeout, nil)
+		some = n > 0
+	}
+	l.linger.Lingered(seen)
+	return some
 }
 
 // givenRoom is the room that Read was given.

@@ -149,9 +149,9 @@ func TestLazyConnectionFails(t *testing.T) {
 // always is a Lingerer that lingers every time.
 type always time.Duration
 
-func (a always) Linger() time.Duration { return time.Duration(a) }
-func (always) Lingered()               {}
-func (always) Waits()                  {}
+func (a always) Linger() (spin, most time.Duration) { return 0, time.Duration(a) }
+func (always) Lingered(bool)                        {}
+func (always) Waits()                               {}
 
 // BenchmarkConnection is a ping-pong of headers: what waiting for one costs.
 func BenchmarkConnection(b *testing.B) {
@@ -159,6 +159,7 @@ func BenchmarkConnection(b *testing.B) {
 		"eager":     func(c net.Conn) io.Reader { return c },
 		"lazy":      func(c net.Conn) io.Reader { return Lazy(c, nil) },
 		"lingering": func(c net.Conn) io.Reader { return Lazy(c, always(time.Millisecond)) },
+		"spinning":  func(c net.Conn) io.Reader { return Lazy(c, &doorman{spin: time.Millisecond, most: time.Millisecond}) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -9,28 +9,41 @@ import (
 
 // doorman lingers each time, and says so before.
 type doorman struct {
-	most        time.Duration
+	spin, most  time.Duration
 	began, over int
+	seen        int // waits in which something came while it looked
 	waits       int
 	lingers     chan struct{}
 }
 
-func (d *doorman) Linger() time.Duration {
+func (d *doorman) Linger() (spin, most time.Duration) {
 	d.began++
 	if d.lingers != nil {
 		d.lingers <- struct{}{}
 	}
-	return d.most
+	return d.spin, d.most
 }
 
-func (d *doorman) Lingered() { d.over++ }
-func (d *doorman) Waits()    { d.waits++ }
+func (d *doorman) Lingered(seen bool) {
+	d.over++
+	if seen {
+		d.seen++
+	}
+}
+
+func (d *doorman) Waits() { d.waits++ }
 
 // TestLingeringConnection sends each PDU in two parts, each when the reader lingers.
 func TestLingeringConnection(t *testing.T) {
+	for name, spin := range map[string]time.Duration{"asleep": 0, "awake": 30 * time.Second, "asleep in the end": time.Nanosecond} {
+		t.Run(name, func(t *testing.T) { lingerOverParts(t, spin) })
+	}
+}
+
+func lingerOverParts(t *testing.T, spin time.Duration) {
 	client, server := connected(t)
 	l := Limits{MaxRecvDataSegmentLength: 1 << 18}
-	d := &doorman{most: 30 * time.Second, lingers: make(chan struct{})}
+	d := &doorman{spin: spin, most: 30 * time.Second, lingers: make(chan struct{})}
 	conn := Lazy(server, d)
 	s := &spy{LazyReader: conn.(LazyReader), Reader: conn, waits: make(chan struct{})}
 	go func() {
@@ -61,6 +74,9 @@ func TestLingeringConnection(t *testing.T) {
 	}
 	if d.began != d.over || d.began != 2*8+1 || d.waits > 0 {
 		t.Errorf("it began to linger %d times, ended %d times, and the runtime waited %d times", d.began, d.over, d.waits)
+	}
+	if spin > d.most/2 && d.seen != d.over || spin == 0 && d.seen > 0 {
+		t.Errorf("in %d of %d waits something came while it looked", d.seen, d.over)
 	}
 }
 
