@@ -69,7 +69,8 @@ type task struct {
 
 	// the answer
 	in        *pdu.Buffer
-	length    int // bytes of in
+	pages     pdu.Pages // instead of in
+	length    int       // bytes of them
 	status    scsi.Status
 	sense     []byte // with SenseLength
 	senseRoom [258]byte
@@ -181,12 +182,13 @@ func (t *task) releaseOut() {
 func (s *session) recycle(t *task) {
 	t.releaseOut()
 	t.in.Release()
+	t.pages.Release()
 	s.ungrant(t)
 	t.ctx.reset()
 	t.cmd.In = nil
 	clear(t.waiters)
 	*t = task{
-		cmd: t.cmd, bursts: t.bursts[:0], out: t.out, bufs: t.bufs, waiters: t.waiters[:0], next: s.free,
+		cmd: t.cmd, bursts: t.bursts[:0], out: t.out, bufs: t.bufs, waiters: t.waiters[:0], pages: t.pages, next: s.free,
 	}
 	s.free = t
 }
