@@ -27,8 +27,9 @@ type AttachmentConfig struct {
 	// Multipath admits more sessions of the same InitiatorName where Shared does not admit any.
 	Multipath bool
 	// CopyGroup names what may copy to each other: an EXTENDED COPY of a session reaches the units that the same InitiatorName has
-	// sessions with through attachments of the same group, with the rights of those. An initiator can make its name up: who it
-	// is must be sure from the attachments' Initiator, or not matter within the group. "" lets copies stay within the unit.
+	// sessions with, from the same address, through attachments of the same group, with the rights of those; a unit that it has through
+	// several such attachments it does not reach. An initiator can make its name up: who it is must be sure from the attachments'
+	// Initiator, or not matter within the group. "" lets copies stay within the unit.
 	CopyGroup string
 
 	Gate     Gate     // of commands that change the medium; nil lets all pass

@@ -25,6 +25,9 @@ func (s *session) logout(p *pdu.PDU) (taken bool, err error) {
 		s.post(m)
 		return true, nil
 	}
+	s.mu.Lock()
+	s.leaving = true // copies that came through other sessions don't use this one any more
+	s.mu.Unlock()
 	w := newWaiter()
 	s.abort(w, func(*task) bool { return true }, abortQuietly)
 	s.dropInline()

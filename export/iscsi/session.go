@@ -53,6 +53,7 @@ type session struct {
 
 	mu      sync.Mutex
 	closed  bool
+	leaving bool // it logs out: its nexus is about to be lost
 	sending bool
 	queue   []message
 	spare   []message  // what the sender had last

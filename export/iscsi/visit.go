@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"context"
+	"net"
 	"slices"
 
 	"elstore/export/iscsi/pdu"
@@ -21,19 +22,32 @@ func (s *session) copyTarget(d scsi.Designator) *scsi.Nexus {
 	return nil
 }
 
-// sessionLike returns a session that has the initiator and the group of s, one that may write before one that may not, or nil.
+// sessionLike returns a session that has the initiator, the machine and the group of s, or nil. It returns none either where there are several
+// attachments that have such: during a live migration two machines may go by one name, each with an attachment, and neither must use
+// the other's.
 func (t *Target) sessionLike(s *session) (found *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for other := range t.sessions {
 		switch {
 		case other.attachment.cfg.CopyGroup != s.attachment.cfg.CopyGroup, other.attachment.removed:
-		case other.peer().InitiatorName != s.peer().InitiatorName, other.conn.why() != nil:
-		case found == nil || !other.attachment.cfg.ReadOnly:
+		case other.peer().InitiatorName != s.peer().InitiatorName, other.conn.machine() != s.conn.machine(), other.conn.why() != nil:
+		case found != nil && found.attachment != other.attachment:
+			return nil
+		default:
 			found = other
 		}
 	}
 	return found
+}
+
+// machine is where the initiator is: its address without the port.
+func (c *conn) machine() string {
+	remote := c.net.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		return host
+	}
+	return remote
 }
 
 // visit is scsi.NexusConfig's. A segment of a copy counts as a task of the session from here to leave: what aborts the session's tasks
@@ -42,7 +56,7 @@ func (t *Target) sessionLike(s *session) (found *session) {
 func (s *session) visit(ctx context.Context, kind scsi.Kind) (visit context.Context, leave func(), ok bool) {
 	v := &task{itt: pdu.ReservedTag, state: held}
 	s.mu.Lock()
-	if s.closed || s.conn.why() != nil {
+	if s.closed || s.leaving || s.conn.why() != nil {
 		s.mu.Unlock()
 		return nil, nil, false
 	}

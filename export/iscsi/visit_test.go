@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"testing"
 	"time"
@@ -327,6 +328,104 @@ func TestCopyEndsWithItsEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// marked is a connection of the server's that says where its peer is, and stops before it sends a PDU of the opcode stop.
+type marked struct {
+	net.Conn
+	from string
+	stop pdu.Opcode
+	hold *gate
+}
+
+func (m *marked) RemoteAddr() net.Addr { return place(m.from) }
+
+func (m *marked) Write(p []byte) (int, error) {
+	if m.hold != nil && len(p) > 0 && pdu.Opcode(p[0]&0x3f) == m.stop {
+		m.hold.pass("", 0)
+	}
+	return m.Conn.Write(p)
+}
+
+type place string
+
+func (place) Network() string  { return "tcp" }
+func (p place) String() string { return string(p) }
+
+// from returns an initiator of the target, logged in through a connection that change has marked.
+func (s *stage) from(name string, isid byte, change func(m *marked)) *peer {
+	s.t.Helper()
+	ours, theirs := net.Pipe()
+	m := &marked{Conn: theirs, from: "192.0.2.1:1000"}
+	change(m)
+	s.server.Take(m)
+	p := newPeer(s.t, ours)
+	p.name, p.keys = name, map[string]string{"TargetName": string(s.target.name)}
+	p.isid[5] = isid
+	return p.login().ready()
+}
+
+// TestCopyIsOfOneMachine: two that go by one name don't use each other's sessions.
+func TestCopyIsOfOneMachine(t *testing.T) {
+	at := func(from string) func(m *marked) { return func(m *marked) { m.from = from } }
+	for _, c := range []struct {
+		name    string
+		asks    string   // from where it is logged in to the first target
+		there   []string // and to the other, each through an attachment of its own
+		through bool     // or all through one
+		want    string
+	}{
+		{"one machine", "192.0.2.1:1000", []string{"192.0.2.1:1001"}, false, copied},
+		{"one machine by IPv6", "[2001:db8::1]:1000", []string{"[2001:db8::1]:1001"}, false, copied},
+		{"one machine, several sessions", "192.0.2.1:1000", []string{"192.0.2.1:1001", "192.0.2.1:1002"}, true, copied},
+		{"another machine", "192.0.2.1:1000", []string{"192.0.2.2:1001"}, false, unreachable},
+		{"another machine too", "192.0.2.1:1000", []string{"192.0.2.1:1001", "192.0.2.2:1001"}, false, copied},
+		{"two attachments on one machine", "192.0.2.1:1000", []string{"192.0.2.1:1001", "192.0.2.1:1002"}, false, unreachable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t)
+			o := s.beside(2)
+			s.attach(AttachmentConfig{Initiator: initiatorName, CopyGroup: "g"})
+			p := s.from(initiatorName, 1, at(c.asks))
+			for i, from := range c.there {
+				if i == 0 || !c.through {
+					o.attach(AttachmentConfig{Initiator: []pdu.Name{"", initiatorName}[i], CopyGroup: "g", Multipath: c.through})
+				}
+				o.from(initiatorName, byte(10+i), at(from))
+			}
+			if got := p.do(copies(s.unit, o.unit, 50, 0, 0)).String(); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			if n := o.disk.landed(); (n > 0) != (c.want == copied) {
+				t.Errorf("%d writes landed", n)
+			}
+		})
+	}
+}
+
+// TestCopyAfterLogout: a session whose initiator is being told that it is logged out is of no more use to others.
+func TestCopyAfterLogout(t *testing.T) {
+	s := newStage(t)
+	o := s.beside(2)
+	s.attach(AttachmentConfig{Initiator: initiatorName, CopyGroup: "g"})
+	o.attach(AttachmentConfig{Initiator: initiatorName, CopyGroup: "g"})
+	p := s.from(initiatorName, 1, func(*marked) {})
+	held := newGate()
+	there := o.from(initiatorName, 2, func(m *marked) { m.stop, m.hold = pdu.OpLogoutResponse, held })
+	out := make(chan struct{})
+	go func() {
+		defer close(out)
+		there.logout()
+	}()
+	await(t, held.arrived, "the logout is not answered")
+	if got := p.do(copies(s.unit, o.unit, 50, 0, 0)).String(); got != unreachable {
+		t.Errorf("the copy got %s", got)
+	}
+	if n := o.disk.landed(); n != 0 {
+		t.Errorf("%d writes landed", n)
+	}
+	held.open()
+	await(t, out, "the initiator does not get out")
 }
 
 func opened() *door {

@@ -122,4 +122,9 @@ func TestCopyGroup(t *testing.T) {
 	if same == "" || same != copyGroup(record(alice, first)) || same == copyGroup(record(bob, first)) || same == copyGroup(record(alice, second)) {
 		t.Errorf("the group is %q", same)
 	}
+	chap := record(alice, first)
+	chap.User = "user"
+	if got := copyGroup(chap); got == "" || got == same {
+		t.Errorf("the group with CHAP is %q, and without it %q", got, same)
+	}
 }

@@ -7,8 +7,8 @@
 //
 // # Copies
 //
-// EXTENDED COPY copies within a volume, and between volumes that are exported to one client with the same Record.Initiator, while that
-// initiator is logged in to both. Each segment is read and written as commands of those two sessions would be: with their rights,
+// EXTENDED COPY copies within a volume, and between volumes that are exported to one client with the same Record.Initiator, both with CHAP or
+// both without, while that initiator is logged in to both from one address. Each segment is read and written as commands of those two sessions would be: with their rights,
 // reservations, rate limits and gates, and fencing either of them stops the copy and waits for it. Other volumes can't be reached, whoever
 // asks: an initiator's name alone proves nothing, and the exports of a client that name no initiator may be for several machines, of which
 // one must not reach what another has. Initiators read and write by themselves where a copy is refused.

@@ -79,10 +79,14 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 }
 
 // copyGroup is what volumes may be copied to each other by who has both: one client, for one initiator that the exports name. Where they
-// name none, any machine of the client could say that it is the one that has the other volume.
+// name none, any machine of the client could say that it is the one that has the other volume. And who is let in without CHAP, where anybody
+// could say so, must not reach by that what asks for CHAP.
 func copyGroup(r *export.Record) string {
-	if r.Initiator == "" {
+	switch {
+	case r.Initiator == "":
 		return ""
+	case r.User == "":
+		return r.Client.String() + " " + r.Initiator + " without CHAP"
 	}
 	return r.Client.String() + " " + r.Initiator
 }
