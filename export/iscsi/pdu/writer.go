@@ -71,18 +71,6 @@ func (w *Writer) End(data []byte, owner *Buffer) {
 	}
 }
 
-// EndDetached ends the PDU of the last Begin with a data segment of n bytes that the caller writes to the
-// connection itself, by sendfile for example, after EndDetached returned and before the next Flush. It writes
-// what is queued. Data digests must be off.
-func (w *Writer) EndDetached(n int) error {
-	w.header(n)
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	w.put(zeros[:Padding(n)])
-	return nil
-}
-
 // Queued is the number of bytes that Flush would write.
 func (w *Writer) Queued() int { return w.queued }
 
