@@ -219,6 +219,7 @@ func (s *server) paced(r *request) (out []byte, kind Kind, err error) {
 			kind, bytes = Write, int(r.length)
 		case nbdwire.CmdTrim, nbdwire.CmdWriteZeroes: // they move nothing
 			kind = Write
+		case nbdwire.CmdDisconnect, nbdwire.CmdFlush, nbdwire.CmdBlockStatus: // Other
 		}
 		if err := s.export.Pace(s.ctx, kind, bytes); err != nil {
 			return nil, kind, err
@@ -276,6 +277,7 @@ func (s *server) run(r *request) (out []byte, kind Kind, err error) {
 		err = e.Device.Discard(r.offset, r.length)
 	case nbdwire.CmdWriteZeroes:
 		err = e.Device.WriteZeroes(r.offset, r.length, r.flags&nbdwire.FlagNoHole == 0)
+	case nbdwire.CmdRead, nbdwire.CmdDisconnect, nbdwire.CmdFlush, nbdwire.CmdBlockStatus: // they change nothing, and are run elsewhere
 	}
 	if err == nil && r.flags&nbdwire.FlagFUA != 0 {
 		err = e.Device.Flush(s.ctx)
