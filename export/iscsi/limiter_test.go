@@ -1,11 +1,15 @@
 package iscsi
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"elstore/export/iscsi/pdu"
+
+	"elstore/export/scsi"
 )
 
 func withLimiter(l *Limiter) option {
@@ -110,6 +114,29 @@ func TestLimiterLetsGo(t *testing.T) {
 	t.Run("not of negative rates", func(t *testing.T) {
 		if _, err := NewLimiter(Rates{ReadBytes: -1}); err == nil {
 			t.Error("they were taken")
+		}
+	})
+}
+
+func TestLimiterWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := NewLimiter(Rates{WriteBytes: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []time.Duration{0, 2 * time.Second, 3 * time.Second} { // each waits for those before, less the allowance
+			began := time.Now()
+			if err := l.wait(t.Context(), scsi.KindWrite, 3000); err != nil || time.Since(began) != want {
+				t.Errorf("copy %d waited %v, want %v, %v", i, time.Since(began), want, err)
+			}
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if err := l.wait(ended, scsi.KindWrite, 1); !errors.Is(err, context.Canceled) {
+			t.Errorf("aborted: %v", err)
+		}
+		if err := (*Limiter)(nil).wait(ended, scsi.KindWrite, 1); err != nil {
+			t.Errorf("no limiter: %v", err)
 		}
 	})
 }

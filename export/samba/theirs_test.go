@@ -65,12 +65,12 @@ func newTheirs(t testing.TB, more ...string) *theirs {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		text.WriteString(fmt.Sprintf("\t%s = %s\n", key, dir))
+		fmt.Fprintf(&text, "\t%s = %s\n", key, dir)
 	}
-	text.WriteString(fmt.Sprintf("\tsmb ports = %s\n\tinterfaces = 127.0.0.1\n\tbind interfaces only = yes\n\tdisable netbios = yes\n\tload printers = no\n"+
-		"\trpc start on demand helpers = no\n\tpassdb backend = tdbsam\n\tforce user = nobody\n\n\tinclude = registry\n", s.port))
+	fmt.Fprintf(&text, "\tsmb ports = %s\n\tinterfaces = 127.0.0.1\n\tbind interfaces only = yes\n\tdisable netbios = yes\n\tload printers = no\n"+
+		"\trpc start on demand helpers = no\n\tpassdb backend = tdbsam\n\tforce user = nobody\n\tinclude = registry\n", s.port)
 	public := filepath.Join(s.dir, "public")
-	text.WriteString(fmt.Sprintf("[%s]\n\tpath = %s\n\tguest ok = no\n", foreignShare, public))
+	fmt.Fprintf(&text, "[%s]\n\tpath = %s\n\tguest ok = no\n", foreignShare, public)
 	if err := errors.Join(os.Mkdir(public, 0o755), os.WriteFile(filepath.Join(public, "file"), []byte("theirs"), 0o644), os.WriteFile(s.conf, []byte(text.String()), 0o644)); err != nil {
 		t.Fatal(err)
 	}
