@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"slices"
 	"time"
 
 	"elstore/volume"
@@ -15,10 +17,11 @@ import (
 // passes the pen (Pass) and lets go of the volume; the other one lets its clients in for reading before (Visit), takes the volume (Take), and
 // makes the Book its own (Commit) or gives the volume back (Return). Each is repeated until it is done, and does nothing when it is.
 
-// Notes are small files beside a volume by which the two servers talk: each is written by one of them.
+// Notes are small files beside a volume by which two servers talk about a migration, whose id ends their names: so each is written by one
+// server, and nobody writes over what is said about another migration.
 const (
-	WishNote   = "wish"   // the destination's server's; each heartbeat looks for it
-	AnswerNote = "answer" // the other one's
+	WishNote   = "wish-"   // the destination's server's; each heartbeat looks for them
+	AnswerNote = "answer-" // the other one's
 )
 
 // maxNote is the largest note that is read, in bytes.
@@ -26,6 +29,12 @@ const maxNote = 256 << 10
 
 // ServerID is this server's.
 func (s *Service) ServerID() string { return s.cfg.ServerID }
+
+// Host is the name of the machine that this server runs on, for people.
+func (s *Service) Host() string { return s.host }
+
+// Server is another one, as its markers have it. The zero Server is none.
+type Server struct{ ID, Host string }
 
 // Note returns a note beside a volume, nil where there is none.
 func (s *Service) Note(ctx context.Context, id volume.ID, name string) ([]byte, error) {
@@ -49,6 +58,16 @@ func (s *Service) SetNote(ctx context.Context, id volume.ID, name string, data [
 		return store.Remove(name)
 	}
 	return store.Save(name, data)
+}
+
+// Notes returns the names of the notes beside a volume that begin with prefix.
+func (s *Service) Notes(ctx context.Context, id volume.ID, prefix string) ([]string, error) {
+	dir, err := s.directory(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return (&Store{dir: dir}).names(prefix)
 }
 
 // Wished returns the volumes of this server that the last heartbeat found a wish beside.
@@ -78,46 +97,67 @@ func (s *Service) Book(ctx context.Context, id volume.ID) (Book, error) {
 	return b, err
 }
 
+// Moving returns the volumes whose Books say that they move between two servers, this one among them, by a live migration. What can't be
+// read now is not looked at.
+func (s *Service) Moving(ctx context.Context, migration string) map[volume.ID]Book {
+	found := map[volume.ID]Book{}
+	for _, id := range s.cfg.Volumes.Recorded() {
+		b, err := s.Book(ctx, id)
+		if err != nil || b.Guest() == "" || b.Server != s.cfg.ServerID && b.Guest() != s.cfg.ServerID {
+			continue
+		}
+		if slices.ContainsFunc(b.Attachments, func(r Record) bool { return r.Migration == migration }) {
+			found[id] = b
+		}
+	}
+	return found
+}
+
 // Abroad returns a client's attachment to a volume that another server exports at this moment, as Source does for one of this server, and
-// that server's id. "" is that no other server does.
-func (s *Service) Abroad(ctx context.Context, id volume.ID, client volume.Client, initiator string) (server string, r Record, err error) {
+// that server. The zero Server is that no other one does.
+func (s *Service) Abroad(ctx context.Context, id volume.ID, client volume.Client, initiator string) (by Server, r Record, err error) {
 	v, err := s.cfg.Volumes.Get(ctx, id, nil)
 	if err != nil || s.find(id) != nil {
-		return "", r, err
+		return by, r, err
 	}
 	list, err := s.look(ctx, id)
 	if err != nil {
-		return "", r, err
+		return by, r, err
 	}
 	m, ok := foreign(list, s.cfg.ServerID, time.Now())
 	if !ok {
-		return "", r, nil
+		return by, r, nil
 	}
+	by = Server{m.Server, m.Host}
 	err = s.movable(&v)
 	if m.Server == "" {
 		err = errors.New("it is not of this program")
 	}
 	if err != nil {
-		return m.Server, r, fault.Errorf(fault.VolumeAlreadyExported,
+		return by, r, fault.Errorf(fault.VolumeAlreadyExported,
 			"volume %s is exported by %s and migrates there: its destination attaches through that server too, and not through this one, since %w", id, m.where(), err)
 	}
 	b, err := s.Book(ctx, id)
 	if err != nil {
-		return m.Server, r, err
+		return by, r, err
 	}
 	for _, a := range b.Attachments {
 		if b.Server != m.Server || a.Server != "" || a.Client != client || initiator != "" && a.Initiator != initiator {
 			continue
 		}
 		if !r.ID.IsZero() {
-			return m.Server, r, fault.Errorf(fault.BadRequest, "volume %s is exported to client %s several times; 'source' has to name the initiator", id, client)
+			return by, r, fault.Errorf(fault.BadRequest, "volume %s is exported to client %s several times; 'source' has to name the initiator", id, client)
 		}
 		r = a
 	}
-	if r.ID.IsZero() {
-		return m.Server, r, fault.Errorf(fault.VolumeNotExported, "volume %s is not exported to client %s by %s; only what is exported can migrate", id, client, m.where())
+	if r.Migration != "" {
+		return by, r, fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s to the server %s; conclude it there, or revert it, first",
+			id, r.Migration, cmp.Or(b.Guest(), b.Server))
 	}
-	return m.Server, r, nil
+	if r.ID.IsZero() {
+		return by, r, fault.Errorf(fault.VolumeNotExported, "volume %s is not exported to client %s by %s; only what is exported can migrate", id, client, m.where())
+	}
+	return by, r, nil
 }
 
 // movable says why a volume can't move between two servers.
@@ -305,29 +345,100 @@ func (s *Service) Commit(ctx context.Context, id volume.ID, migration string, ke
 	return nil
 }
 
-// Return gives a volume whose pen was passed to this server back to the one whose Book it is, and ends the attachment lose. Its gate is
-// shut, and nothing is under way.
+// Returner is a Kind that keeps in a volume's records what its attachments have reserved.
+type Returner interface {
+	Kind
+	// Return makes what the attachment to has reserved, which does not stand any more, that of from again, which it was inherited from
+	// (Inheritor). It may be called again.
+	Return(records *Store, from, to volume.ID) error
+}
+
+// Return gives a volume whose pen was passed to this server back to the one whose Book it is, with what the attachment lose has reserved, and
+// ends that. Its gate is shut, and nothing is under way.
 func (s *Service) Return(ctx context.Context, id volume.ID, migration string, lose volume.ID) error {
-	if e := s.find(id); e != nil && s.visiting(e) {
-		if err := s.LetGo(ctx, id); err != nil { // without the lock it must not touch what the other one has reserved
+	e := s.find(id)
+	if e != nil && !s.visiting(e) {
+		_, err := s.change(ctx, id, "migrate", nil, func(sc *scene) error {
+			sc.closed = true
+			if sc.book.writer() != s.cfg.ServerID {
+				return nil
+			}
+			return sc.flush()
+		})
+		if err != nil {
 			return err
 		}
 	}
-	_, err := s.change(ctx, id, "migrate", nil, func(sc *scene) error {
+	dir, err := s.directory(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	ended, err := s.giveBack(ctx, id, migration, lose, &Store{dir: dir, step: s.cfg.step})
+	if err != nil {
+		return err
+	}
+	s.unmark(id, dir)
+	if e != nil && !ended.ID.IsZero() {
+		s.publish(e, ended, volume.EventUnexported, nil)
+	}
+	return nil
+}
+
+// errStands is that somebody was let in again since the volume was let go of.
+var errStands = errors.New("the volume is served here")
+
+// giveBack is Return for a volume that was flushed. It returns what ended.
+func (s *Service) giveBack(ctx context.Context, id volume.ID, migration string, lose volume.ID, store *Store) (ended Record, err error) {
+	// What it has reserved is another's from then on: nothing here is to save it once more.
+	if err := s.LetGo(ctx, id); err != nil {
+		return ended, err
+	}
+	_, err = s.change(ctx, id, "migrate", nil, func(sc *scene) error {
+		if s.find(id) != nil {
+			return errStands
+		}
 		if sc.book.writer() != s.cfg.ServerID || !sc.book.Visits(s.cfg.ServerID) {
 			return nil
 		}
+		for _, r := range sc.book.Attachments {
+			if cmp.Or(r.Server, sc.book.Server) != sc.book.Server || r.Migration != migration {
+				continue
+			}
+			if k, err := s.kind(r.Kind); err == nil {
+				if back, ok := k.(Returner); ok {
+					if err := back.Return(store, r.ID, lose); err != nil {
+						return err
+					}
+				}
+			}
+			r.Migration = ""
+			sc.book.Set(r)
+		}
+		ended, _ = sc.book.Get(lose)
 		sc.book.Pen = ""
 		sc.book.Drop(func(r Record) bool { return r.ID == lose })
-		for _, r := range sc.book.Attachments {
-			if cmp.Or(r.Server, sc.book.Server) == sc.book.Server && r.Migration == migration {
-				r.Migration = ""
-				sc.book.Set(r)
+		return nil
+	})
+	if err == errStands && ctx.Err() == nil { //nolint:errorlint // it is returned as it is
+		return s.giveBack(ctx, id, migration, lose, store)
+	}
+	return ended, err
+}
+
+// unmark removes the markers of this server that nothing stands for.
+func (s *Service) unmark(id volume.ID, dir *os.Root) {
+	list, err := marks(dir)
+	if err != nil {
+		return
+	}
+	for _, m := range list {
+		if m.Server == s.cfg.ServerID && !s.marked(id, m.name) {
+			if err := removeMarker(dir, m.name); err != nil {
+				s.cfg.Log.Warn("export marker not removed", slog.Any("volume", id), slog.Any("error", err))
 			}
 		}
-		return sc.flush()
-	})
-	return err
+	}
 }
 
 // flush returns when what was written through the volume's Device is on stable storage. The caller has the turn.

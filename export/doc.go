@@ -12,6 +12,8 @@
 //	.export/exports.json       the Book: the server that it is of, the epoch, the attachments with their secrets; gone with the
 //	                           last of them
 //	.export/<kind>.json        what a kind keeps of the volume, such as persistent reservations
+//	.export/wish-<migration>.json, .export/answer-<migration>.json
+//	                           what two servers say about a live migration between them (livemigration)
 //	.export/.tmp-*             what a crash left of writing these
 //	iqn.….<client xor volume>.exported
 //	                           a Marker for everybody to see, one per client, touched every 5 s

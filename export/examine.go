@@ -88,7 +88,7 @@ func (x *examined) markers() {
 			x.add(Note, m.name, "another system exports the volume: it keeps this file fresh", "")
 		case m.Server == "":
 			x.add(Problem, m.name, "another system exported the volume, and does not keep this file fresh any more", "remove the file when that system has ended the export")
-		case recorded && x.book.between() && m.Server == x.book.guest():
+		case recorded && x.book.between() && m.Server == x.book.Guest():
 		case recorded && m.Server != x.book.Server && fresh:
 			x.add(Problem, m.name, "the server "+m.Server+" keeps this marker fresh, and the records are the server "+x.book.Server+"'s: both may export the volume",
 				"stop one of them")
@@ -123,7 +123,7 @@ func (x *examined) leftovers(dir *os.Root) {
 		switch {
 		case strings.HasPrefix(name, durable.TempPrefix):
 			x.add(Warning, file, "a record was being written as the server ended", "")
-		case file != path(bookName) && len(x.book.Attachments) == 0 && (file == path(WishNote) || file == path(AnswerNote)):
+		case len(x.book.Attachments) == 0 && (strings.HasPrefix(name, WishNote) || strings.HasPrefix(name, AnswerNote)):
 			x.add(Note, file, "this is of a live migration between two servers that has ended", "remove the file")
 		case file != path(bookName) && len(x.book.Attachments) == 0:
 			x.add(Note, file, "this is of an export that has ended; the next one of its kind clears it", "")

@@ -142,7 +142,7 @@ func (s *Service) publish(e *exported, r Record, kind string, ses *Session) {
 	s.mu.Lock()
 	owner, private := e.owner, e.private
 	s.mu.Unlock()
-	ev := volume.Event{Type: kind, Volume: &e.id, Export: &volume.ExportEvent{Client: r.Client, Kind: r.Kind, Attachment: r.ID}}
+	ev := volume.Event{Type: kind, Volume: &e.id, Export: &volume.ExportEvent{Client: r.Client, Kind: r.Kind, Attachment: r.ID, Owner: owner}}
 	if ses != nil {
 		ev.Export.Initiator, ev.Export.Remote = ses.Initiator, ses.Remote
 	}

@@ -16,7 +16,7 @@ func (s *Service) Recorded(id volume.ID, dir *os.Root) string {
 	case err != nil:
 		return err.Error()
 	case b.between():
-		return fmt.Sprintf("volume %s is moving between the servers %s and %s; conclude or revert its live migration first", id, b.Server, b.guest())
+		return fmt.Sprintf("volume %s is moving between the servers %s and %s; conclude or revert its live migration first", id, b.Server, b.Guest())
 	case len(b.Attachments) == 0 || b.Server != s.cfg.ServerID:
 		return ""
 	}

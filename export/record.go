@@ -54,8 +54,8 @@ func (b *Book) between() bool {
 	return b.Pen != "" || slices.ContainsFunc(b.Attachments, func(r Record) bool { return r.Server != "" })
 }
 
-// guest returns the other of the two servers between which the volume moves.
-func (b *Book) guest() string {
+// Guest returns the other of the two servers between which the volume moves, "" where it doesn't.
+func (b *Book) Guest() string {
 	for _, r := range b.Attachments {
 		if r.Server != "" {
 			return r.Server

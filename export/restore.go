@@ -115,17 +115,7 @@ func (s *Service) tidy(ctx context.Context, id volume.ID) {
 	if err := store.sweep(); err != nil {
 		s.cfg.Log.Warn("export records not swept", slog.Any("volume", id), slog.Any("error", err))
 	}
-	list, err := marks(dir)
-	if err != nil {
-		return
-	}
-	for _, m := range list {
-		if m.Server == s.cfg.ServerID && !s.marked(id, m.name) {
-			if err := removeMarker(dir, m.name); err != nil {
-				s.cfg.Log.Warn("export marker not removed", slog.Any("volume", id), slog.Any("error", err))
-			}
-		}
-	}
+	s.unmark(id, dir)
 	_ = dir.Remove(volume.RecordsDir) // which fails where it isn't empty
 }
 

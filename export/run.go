@@ -149,12 +149,12 @@ func (s *Service) beat(e *exported) error {
 	if !mine {
 		return errTaken
 	}
-	wish, err := e.store.Load(WishNote, maxNote)
+	wishes, err := e.store.names(WishNote)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	e.wished = wish != nil && !visiting
+	e.wished = len(wishes) > 0 && !visiting
 	s.mu.Unlock()
 	e.lease.renew(began)
 	e.beaten.Store(&now)

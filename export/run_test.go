@@ -197,7 +197,7 @@ func TestExportedElsewhere(t *testing.T) {
 	}
 	// A machine passes to another host through it, if it is the client's.
 	server, r, err := two.Abroad(t.Context(), id, bob, "")
-	if err != nil || server != one.cfg.ServerID || r.Client != bob || r.Secret.Reveal() != "" {
+	if err != nil || server.ID != one.cfg.ServerID || r.Client != bob || r.Secret.Reveal() != "" {
 		t.Errorf("%q, %+v, %v", server, r, err)
 	}
 	_, _, err = two.Abroad(t.Context(), id, carol, "")

@@ -77,7 +77,7 @@ type exported struct {
 
 	// under Service.mu
 	book        Book
-	owner       volume.Client // of the volume, if it is private
+	owner       volume.Client // of the volume
 	private     bool
 	visit       bool // the volume is another server's, and open here for reading
 	wished      bool // the last good heartbeat found a wish beside it

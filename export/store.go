@@ -73,18 +73,36 @@ func (s *Store) Remove(name string) error {
 	return s.ask("removed", name)
 }
 
-// sweep removes what a crash left of writing.
-func (s *Store) sweep() error {
+// names returns the names of the records that begin with prefix.
+func (s *Store) names(prefix string) ([]string, error) {
+	files, err := s.files()
+	var names []string
+	for _, file := range files {
+		if name, ok := strings.CutSuffix(file, suffix); ok && strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
+
+// files lists what lies in volume.RecordsDir, which may be absent.
+func (s *Store) files() ([]string, error) {
 	d, err := s.dir.Open(volume.RecordsDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fault.FromOS("look at the volume's export records", err)
+		return nil, fault.FromOS("look at the volume's export records", err)
 	}
 	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	for _, name := range names {
+	files, err := d.Readdirnames(-1)
+	return files, fault.FromOS("look at the volume's export records", err)
+}
+
+// sweep removes what a crash left of writing.
+func (s *Store) sweep() error {
+	files, err := s.files()
+	for _, name := range files {
 		if err == nil && strings.HasPrefix(name, durable.TempPrefix) {
 			err = s.dir.Remove(volume.RecordsDir + "/" + name)
 		}
@@ -108,7 +126,10 @@ func (s *Store) saveBook(b *Book) error {
 	return s.Save(bookName, b.encode())
 }
 
-func path(name string) string { return volume.RecordsDir + "/" + name + ".json" }
+// suffix ends the name of a record's file.
+const suffix = ".json"
+
+func path(name string) string { return volume.RecordsDir + "/" + name + suffix }
 
 // readBook reads the volume's Book. One that is not there is empty, and nobody's.
 func (s *Store) readBook(id volume.ID) (Book, error) {

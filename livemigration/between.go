@@ -67,9 +67,11 @@ func (s *Service) goOnBetween(ctx context.Context, m *migration) {
 		if s.wants(m) && rec.Status == (Status{Prepared, Source, ""}) && v.wish == wishPrepare {
 			if err := s.wish(ctx, &rec, wishPen); err != nil {
 				s.wait(ctx, m, err)
+				return
 			}
-			return
+			v.wish = wishPen
 		}
+		s.noteAsked(m, v.wish)
 		do := v.next()
 		if do == taskNone {
 			return
@@ -149,14 +151,17 @@ func (s *Service) carryOut(ctx context.Context, m *migration, rec *Record, books
 	case taskRevert:
 		return s.step(ctx, m, Revert, nil)
 	case taskGone:
-		return errors.Join(letGo(), s.end(ctx, m, Conclude, Proven))
+		return errors.Join(letGo(), s.end(ctx, m, rec.ends(Destination), Proven))
+	case taskLost:
+		s.cfg.Log.Warn("volumes of a live migration taken over", slog.Any("migration", m.id))
+		return errors.Join(each("", func(p *Part) error { return s.leave(ctx, p.Volume) }), s.end(ctx, m, rec.ends(Destination), Proven))
 	case taskBack:
 		if rec.Here == Destination {
 			if err := letGo(); err != nil {
 				return err
 			}
 		}
-		return s.end(ctx, m, Assert, Proven)
+		return s.end(ctx, m, rec.ends(Source), Proven)
 	case taskTake:
 		if err := each("", func(p *Part) error { return x.Take(ctx, p.Volume) }); err != nil {
 			return err
@@ -173,7 +178,7 @@ func (s *Service) carryOut(ctx context.Context, m *migration, rec *Record, books
 		return s.wish(ctx, rec, wishRevert)
 	case taskProven:
 		if rec.State == Reverting {
-			if err := letGo(); err != nil {
+			if err := each("", func(p *Part) error { return s.leave(ctx, p.Volume) }); err != nil {
 				return err
 			}
 		}
@@ -185,11 +190,32 @@ func (s *Service) carryOut(ctx context.Context, m *migration, rec *Record, books
 	return nil
 }
 
+// ends is the event of what the other server has decided, and this one just learns of.
+func (r *Record) ends(owner Side) Event {
+	switch {
+	case r.State == NeedsOperator && owner == Source:
+		return ToSource
+	case r.State == NeedsOperator:
+		return ToTarget
+	case owner == Source:
+		return Assert
+	}
+	return Conclude
+}
+
+// leave lets go of a volume, unless it is this server's by now.
+func (s *Service) leave(ctx context.Context, id volume.ID) error {
+	if b, err := s.cfg.Exports.Book(ctx, id); err != nil || b.Server == s.cfg.Exports.ServerID() {
+		return err
+	}
+	return s.cfg.Exports.LetGo(ctx, id)
+}
+
 // end journals the events that are the migration's last.
 func (s *Service) end(ctx context.Context, m *migration, events ...Event) error {
 	if rec := s.look(m); rec.Here == Destination {
 		// Before that is journalled: from then on the next migration of the volume may write its own.
-		if err := s.unwish(ctx, &rec); err != nil {
+		if err := s.unwish(ctx, rec.first(), rec.ID); err != nil {
 			s.cfg.Log.Warn("note of a live migration not removed", slog.Any("migration", m.id), slog.Any("error", err))
 		}
 	}
@@ -233,6 +259,16 @@ func (s *Service) want(m *migration) {
 	m.wanted = true
 }
 
+// noteAsked remembers whether the pen is asked for, as the wish has it, which outlives whoever asked. One that can't be read says nothing.
+func (s *Service) noteAsked(m *migration, w wish) {
+	if w == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.asked = w == wishPen
+}
+
 // quiet shuts the gates of a side and waits until nothing of it is under way.
 func (s *Service) quiet(ctx context.Context, m *migration, side Side) error {
 	if err := m.pen.take(ctx); err != nil {
@@ -244,10 +280,16 @@ func (s *Service) quiet(ctx context.Context, m *migration, side Side) error {
 	return s.drain(ctx, m, side)
 }
 
-// elsewhere is the error of what the other server has to do first.
-func (r *Record) elsewhere(what string) error {
-	return fault.Errorf(fault.PoolUnavailable, "the server %s, which has the volumes of the live migration %s, %s; call again when it is there", r.Peer, r.ID, what)
+// peer names the other server, for people.
+func (r *Record) peer() string {
+	if r.PeerHost == "" {
+		return "the server " + r.Peer
+	}
+	return "the server " + r.Peer + " on " + r.PeerHost
 }
+
+// takeOver says what helps where the other server never comes back.
+const takeOver = `if its host is off for good, export each of the volumes here with "takeover": true and "old_host_is_off": true`
 
 // first is the volume beside which the two servers talk.
 func (r *Record) first() volume.ID { return r.Parts[0].Volume }

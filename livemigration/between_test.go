@@ -17,26 +17,29 @@ import (
 // duo is two servers on one pool that they share: one exports alice's volumes, the machine moves to two.
 type duo struct {
 	t        testing.TB
+	root     string
+	ring     *ring
 	one, two *stage
 	stops    map[*stage]func()
 }
 
 func newDuo(t testing.TB, steps map[Side]func(op string, r *Record) error) *duo {
 	t.Helper()
-	root, ring := t.TempDir(), newRing()
-	rig.Pool(t, root, "pool", `{"shared": true}`)
-	d := &duo{t: t, stops: map[*stage]func(){}}
-	server := func(side Side) *stage {
-		s := &stage{t: t, root: root, state: t.TempDir(), id: volume.NewID().String(), ring: ring, shared: true, change: func(c *Config) {
-			c.look, c.step = 5*time.Millisecond, steps[side]
-		}}
-		s.start()
-		return s
-	}
-	d.one, d.two = server(Source), server(Destination)
-	d.run(d.one)
-	d.run(d.two)
+	d := &duo{t: t, stops: map[*stage]func(){}, root: t.TempDir(), ring: newRing()}
+	rig.Pool(t, d.root, "pool", `{"shared": true}`)
+	d.one, d.two = d.server(steps[Source]), d.server(steps[Destination])
 	return d
+}
+
+// server starts one more server on the pool.
+func (d *duo) server(step func(op string, r *Record) error) *stage {
+	d.t.Helper()
+	s := &stage{t: d.t, root: d.root, state: d.t.TempDir(), id: volume.NewID().String(), ring: d.ring, shared: true, change: func(c *Config) {
+		c.look, c.step = 5*time.Millisecond, step
+	}}
+	s.start()
+	d.run(s)
+	return s
 }
 
 // run does what a server's process does by itself.
@@ -181,8 +184,8 @@ func TestMoveBetweenServers(t *testing.T) {
 				t.Errorf("the first server exports %+v", list)
 			}
 			for _, id := range ids {
-				if data, err := d.two.exports.Note(t.Context(), id, export.WishNote); data != nil || err != nil {
-					t.Errorf("left is the wish %s, %v", data, err)
+				if data, err := d.two.exports.Notes(t.Context(), id, export.WishNote); len(data) != 0 || err != nil {
+					t.Errorf("left are the wishes %s, %v", data, err)
 				}
 			}
 			// And back again.

@@ -1,6 +1,7 @@
 package livemigration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -18,7 +19,7 @@ func (s *Service) Conclude(ctx context.Context, q Ref, force bool) (Info, error)
 	return s.decide(ctx, q, func(m *migration) (Event, error) {
 		rec := s.look(m)
 		if rec.State == Prepared && rec.Here == Source {
-			return "", fault.Errorf(fault.MigrationState, "the destination attaches through the server %s: conclude it there", rec.Peer)
+			return "", fault.Errorf(fault.MigrationState, "the destination attaches through %s: conclude it there", rec.peer())
 		}
 		if rec.State == Prepared && !force {
 			if err := s.arrived(&rec); err != nil {
@@ -55,7 +56,7 @@ func (s *Service) Revert(ctx context.Context, q Ref, assertSourceRunning bool) (
 	return s.decide(ctx, q, func(m *migration) (Event, error) {
 		if rec := s.look(m); rec.State == Prepared && rec.Here == Source && rec.Pen == Destination {
 			return "", fault.Errorf(fault.MigrationState,
-				"the destination has changed the volumes already, and the right to write them is with the server %s: revert it there", rec.Peer)
+				"the destination has changed the volumes already, and the right to write them is with %s: revert it there; %s", rec.peer(), takeOver)
 		}
 		if assertSourceRunning {
 			return Assert, nil
@@ -84,6 +85,11 @@ func (s *Service) settle(ctx context.Context, m *migration, e Event) error {
 	if !rec.between() || rec.State != NeedsOperator {
 		return nil
 	}
+	if rec.Here == Destination && e == ToTarget {
+		if err := s.beg(ctx, m); err != nil {
+			return err
+		}
+	}
 	var errs []error
 	for i := range rec.Parts {
 		s.cfg.Exports.Revisit(ctx, rec.Parts[i].Volume)
@@ -103,12 +109,20 @@ func (s *Service) settleOne(ctx context.Context, m *migration, rec *Record, p *P
 		return x.Decide(ctx, p.Volume, id, p.Source, p.Destination, true)
 	case rec.Here == Source && at == sourcesPen: // the destination can't have it without the pen: then nobody has
 		return x.Decide(ctx, p.Volume, id, volume.ID{}, p.Source, true)
+	case rec.Here == Source && at == passed:
+		return fault.Errorf(fault.MigrationState, "the right to write volume %s is with %s: resolve the live migration %s there; %s", p.Volume, rec.peer(), m.id, takeOver)
 	case rec.Here == Destination && at == passed && e == ToSource:
 		if err := s.quiet(ctx, m, Destination); err != nil {
 			return err
 		}
 		return x.Return(ctx, p.Volume, id, p.Destination)
 	case rec.Here == Destination && at == passed:
+		if err := x.Take(ctx, p.Volume); err != nil {
+			return err
+		}
+		if err := x.Inherit(ctx, p.Volume, p.Source, p.Destination); err != nil {
+			return err
+		}
 		return x.Commit(ctx, p.Volume, id, p.Destination)
 	}
 	return nil
@@ -137,7 +151,7 @@ func (s *Service) decide(ctx context.Context, q Ref, how func(m *migration) (Eve
 	}
 	ctx = context.WithoutCancel(ctx) // what was journalled is carried out whoever hangs up
 	if rec := s.look(m); rec.between() {
-		s.await(ctx, m, handWait, func(r *Record) bool { return !r.Open() })
+		s.await(ctx, m, cmp.Or(s.cfg.ask, handWait), func(r *Record) bool { return !r.Open() })
 	} else {
 		s.finish(ctx, m)
 	}

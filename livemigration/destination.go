@@ -1,8 +1,11 @@
 package livemigration
 
 import (
+	"cmp"
 	"context"
 	"time"
+
+	"elstore/volume/fault"
 )
 
 // This is what the destination's server does in a migration between two.
@@ -26,7 +29,8 @@ func (s *Service) admitAbroad(ctx context.Context, m *migration) error {
 		select {
 		case <-tick.C:
 		case <-wait.Done():
-			return m.rec.elsewhere("did not answer within " + answerWait.String())
+			return fault.Errorf(fault.PoolUnavailable, "%s, which exports the volumes, did not answer within %v: nothing is prepared; prepare again when it is there, or %s",
+				m.rec.peer(), answerWait, takeOver)
 		}
 	}
 	for _, p := range m.rec.Parts {
@@ -75,13 +79,48 @@ func (s *Service) taken(ctx context.Context, m *migration) error {
 // fetchWait is how long a call waits for the pen.
 const fetchWait = 15 * time.Second
 
-// fetch has the pen passed to the destination, for a call that needs it. The caller has the turn.
+// fetch has the pen passed to the destination, for a call that needs it. The caller has the turn. What was asked for stays so when it
+// fails: the same call again goes on with it, and to revert takes it back.
 func (s *Service) fetch(ctx context.Context, m *migration) error {
 	s.want(m)
 	over := func(r *Record) bool { return r.Pen == Destination || r.State != Prepared }
-	if !s.await(ctx, m, fetchWait, over) {
-		rec := s.look(m)
-		return rec.elsewhere("has not passed the right to write them within " + fetchWait.String())
+	if s.await(ctx, m, cmp.Or(s.cfg.ask, fetchWait), over) {
+		return nil
+	}
+	return s.notPassed(ctx, m)
+}
+
+// notPassed is why the pen is not here though it was asked for.
+func (s *Service) notPassed(ctx context.Context, m *migration) error {
+	rec := s.look(m)
+	if v := s.sight(ctx, &rec); v.all(passed) {
+		return fault.Errorf(fault.PoolUnavailable,
+			"%s has passed the right to write the volumes of the live migration %s, and this server could not take them yet: %s; it goes on with that, and the same call waits for it",
+			rec.peer(), m.id, s.info(m).Waiting)
+	}
+	return fault.Errorf(fault.PoolUnavailable,
+		"%s has the right to write the volumes of the live migration %s, and has not passed it within %v. "+
+			"It is asked for, and passes when that server answers: the same call goes on then, and revert takes it back; %s, which ends the migration",
+		rec.peer(), m.id, cmp.Or(s.cfg.ask, fetchWait), takeOver)
+}
+
+// beg has the pen passed to the destination where that is not journalled: an operator has said that it is the destination's. The caller has
+// the turn.
+func (s *Service) beg(ctx context.Context, m *migration) error {
+	rec := s.look(m)
+	wait, cancel := context.WithTimeout(ctx, cmp.Or(s.cfg.ask, fetchWait))
+	defer cancel()
+	for v := s.sight(ctx, &rec); v.any(sourcesPen); v = s.sight(ctx, &rec) {
+		if v.wish != wishPen {
+			if err := s.wish(ctx, &rec, wishPen); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-time.After(s.cfg.look / 2):
+		case <-wait.Done():
+			return s.notPassed(ctx, m)
+		}
 	}
 	return nil
 }

@@ -58,11 +58,13 @@
 //   - the Book of each volume (export) is changed by who has the volume's lock and the pen, and by nobody else. It names the server that
 //     lets an attachment in, and the one that has the pen;
 //   - the Wish beside the first volume is written by the destination's server alone: to prepare, to have the pen, to take it back. It decides
-//     nothing. The source's server looks for one with its heartbeat, and often while a migration is open.
+//     nothing. The source's server looks for wishes with its heartbeat, and often while a migration is open. Each migration has a file of its
+//     own for it, and so has the answer of a source's server that refuses: of two destinations that prepare one volume at once the first
+//     that is found is let in, and the other one is told which that is, whoever of them was suspended meanwhile.
 //
 // The pen is the lock that excludes servers from each other: who has it holds the lock of every volume and has their images open for
 // writing; the other side's server has no lock and has them open for reading (before it had the pen), or not at all (after it gave it away).
-// On RBD the exclusive lock of the image is taken and released with it. The pen moves once, from the source to the destination:
+// On RBD the exclusive lock of the image is taken and released with it; that of a server that does not answer is not broken. The pen moves once, from the source to the destination:
 //
 //  1. the destination's server, whose machine wants to write, writes its Wish;
 //  2. the source's server shuts its gates, waits for what had passed them, and flushes;
@@ -76,7 +78,8 @@
 //
 //  6. conclude: the Book of each volume is that of the destination's server, with its attachment alone;
 //  7. revert: the Book of each volume has the source's attachment alone. The destination's server does so after it has shut its gates and
-//     waited, and lets go of the volume: the source's server finds the Book as it was before, and the lock free, and lets its clients in.
+//     waited, flushed, and let go of the volume, and with what the source had reserved: the source's server finds the Book as it was before,
+//     and the lock free, and lets its clients in.
 //
 // Each of the steps is repeated until it is done. What a server does next follows from its journal, the Books and the Wish alone (sight.next,
 // which is pure), and so is the same after a crash at any point:
@@ -88,13 +91,24 @@
 //	6, 7       the server that decided goes on with it; the other one finds the Books, whenever it comes back
 //
 // No timer, no heartbeat and no silence gives the pen to anybody: while the server that has it is gone, the machine waits, and the pen moves
-// when that server is back. Beside the lock there is export's lease, for file systems that lose locks: a server that has not read its Book for
-// 15 s answers nothing. A host that never comes back leaves volumes to be taken over (`takeover`, `old_host_is_off` of an export), which
-// ends their migration. Where that was done to some of a set's volumes the migration needs an operator, on each of the two servers: resolve
-// frees those that this one still has.
+// when that server is back. A call that needs the pen, conclude, waits for 15 s and then fails; what it has asked for stands, after a restart
+// too, is seen in the list (Info.PenAsked), and comes true though nobody waits for it any more. That is safe, since it decides nothing: the set
+// stays PREPARED, the same call goes on where the first one was, and revert takes the wish back, at the latest by giving back what was passed
+// meanwhile, which the destination has not written to before the revert was journalled. Beside the lock there is export's lease, for file systems that lose locks: a server that has not read its Book for
+// 15 s answers nothing.
 //
-// A Wish of another migration says to the source's server what no Wish does, that the destination's has ended; and a destination's server
-// that finds one leaves it there.
+// # A server that never comes back
+//
+// A host that is off for good leaves volumes to be taken over (`takeover`, `old_host_is_off` of an export; on RBD the lock of a client that is
+// dead for half a minute goes to whoever asks). The Book that this makes knows of no migration. A server that finds all volumes of a set taken
+// over ends the migration, whichever server it is, and also when it comes back much later: nothing of it is its own any more. Where that was
+// done to some of the volumes only, it needs an operator on each of the two servers: resolve frees those that this one still has. What was
+// decided already goes on with the others.
+//
+// A server that has lost its journal, and not its id, makes the migration's record of the Books, and of the wish, and needs an operator. Said
+// that the machine is the destination's, its server asks for the pen first where it hasn't got it; said that it is the source's, it gives back
+// what it has, or takes its wish back. One that has lost its id is another server: what it was let in to is taken back at the source's as
+// long as that has the pen, and taken over else.
 //
 // # Lock order
 //

@@ -10,6 +10,9 @@ import (
 // Info is what anybody may know of a migration.
 type Info struct {
 	Record
+	// PenAsked says of a migration between two servers that the destination has asked for the pen, and gets it as soon as the source's
+	// server answers, whether anybody still waits for that or not. To revert takes it back.
+	PenAsked bool
 	Waiting  string             // why it is not over yet; "" where it waits for nothing but its callers
 	Sessions [][]export.Session // of the destination, in the order of Parts
 }
@@ -38,7 +41,7 @@ func (s *Service) List(client *volume.Client) []Info {
 
 func (s *Service) info(m *migration) Info {
 	s.mu.Lock()
-	i := Info{Record: m.rec, Waiting: m.waiting}
+	i := Info{Record: m.rec, Waiting: m.waiting, PenAsked: m.asked && m.rec.Status == Status{Prepared, Source, ""}}
 	s.mu.Unlock()
 	i.Parts = slices.Clone(i.Parts)
 	for _, p := range i.Parts {

@@ -17,18 +17,26 @@ func TestNextAfterOthers(t *testing.T) {
 		books  []standing
 		want   task
 	}{
-		"taken over before it was prepared":          {Source, Status{Preparing, Source, ""}, wishPrepare, []standing{somebodys, sources}, taskFail},
-		"taken over":                                 {Source, Status{Prepared, Source, ""}, wishPrepare, []standing{somebodys, sourcesPen}, taskStuck},
-		"one taken over here, one there":             {Source, Status{Prepared, Destination, ""}, wishPen, []standing{sources, destinations}, taskStuck},
-		"one given back, one to be":                  {Source, Status{Prepared, Destination, ""}, wishRevert, []standing{sources, passed}, taskNone},
-		"one given back, one not readable":           {Source, Status{Prepared, Destination, ""}, wishRevert, []standing{sources, ""}, taskNone},
-		"concluding what the source took over":       {Destination, Status{Concluding, Destination, ""}, wishPen, []standing{sources, destinations}, taskStuck},
-		"concluding the rest first":                  {Destination, Status{Concluding, Destination, ""}, wishPen, []standing{sources, passed}, taskCommit},
-		"concluding what can't be read":              {Destination, Status{Concluding, Destination, ""}, wishPen, []standing{destinations, ""}, taskNone},
-		"reverting beside another's wish":            {Destination, Status{Reverting, Source, ""}, wishOther, []standing{sources, sources}, taskProven},
-		"reverting beside another's wish, passed":    {Destination, Status{Reverting, Source, ""}, wishOther, []standing{passed, sources}, taskReturn},
-		"reverting beside another's wish, let in":    {Destination, Status{Reverting, Source, ""}, wishOther, []standing{sourcesPen, sources}, taskNone},
-		"the destination's server wishes other ones": {Source, Status{Prepared, Source, ""}, wishOther, []standing{sourcesPen, sourcesPen}, taskRevert},
+		"taken over before it was prepared":      {Source, Status{Preparing, Source, ""}, wishPrepare, []standing{somebodys, sources}, taskFail},
+		"taken over":                             {Source, Status{Prepared, Source, ""}, wishPrepare, []standing{somebodys, sourcesPen}, taskStuck},
+		"one taken over here, one there":         {Source, Status{Prepared, Destination, ""}, wishPen, []standing{sources, destinations}, taskStuck},
+		"one given back, one to be":              {Source, Status{Prepared, Destination, ""}, wishRevert, []standing{sources, passed}, taskNone},
+		"one given back, one not readable":       {Source, Status{Prepared, Destination, ""}, wishRevert, []standing{sources, ""}, taskNone},
+		"concluding what the source took over":   {Destination, Status{Concluding, Destination, ""}, wishPen, []standing{sources, destinations}, taskStuck},
+		"concluding the rest first":              {Destination, Status{Concluding, Destination, ""}, wishPen, []standing{sources, passed}, taskCommit},
+		"concluding what can't be read":          {Destination, Status{Concluding, Destination, ""}, wishPen, []standing{destinations, ""}, taskNone},
+		"concluding beside what was taken over":  {Destination, Status{Concluding, Destination, ""}, wishPen, []standing{destinations, somebodys}, taskProven},
+		"reverting beside what was taken over":   {Destination, Status{Reverting, Source, ""}, wishRevert, []standing{sources, somebodys}, taskProven},
+		"reverting, and asked for too late":      {Destination, Status{Reverting, Source, ""}, wishNone, []standing{somebodys}, taskAsk},
+		"giving back beside what was taken over": {Destination, Status{Reverting, Destination, ""}, wishRevert, []standing{passed, somebodys}, taskReturn},
+		"reverting what was let in":              {Destination, Status{Reverting, Source, ""}, wishRevert, []standing{sourcesPen, sources}, taskNone},
+		"all of it taken over, the source":       {Source, Status{Prepared, Source, ""}, wishPen, []standing{somebodys, somebodys}, taskLost},
+		"all of it taken over, the destination":  {Destination, Status{Prepared, Destination, ""}, wishPen, []standing{somebodys, somebodys}, taskLost},
+		"taken over, or not readable":            {Source, Status{Prepared, Source, ""}, wishPen, []standing{somebodys, ""}, taskNone},
+		"undecided, and taken over since":        {Destination, Status{NeedsOperator, "", ""}, wishNone, []standing{somebodys, somebodys}, taskLost},
+		"undecided, and concluded there since":   {Source, Status{NeedsOperator, Destination, ""}, wishNone, []standing{destinations, destinations}, taskGone},
+		"undecided, and reverted there since":    {Destination, Status{NeedsOperator, Source, ""}, wishNone, []standing{sources, sources}, taskBack},
+		"undecided, and half of it left":         {Destination, Status{NeedsOperator, Source, ""}, wishPen, []standing{somebodys, passed}, taskNone},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

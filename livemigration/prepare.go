@@ -96,10 +96,10 @@ func (s *Service) prepared(q *Request) (*migration, error) {
 		all := len(q.Volumes) == len(m.rec.Parts) && !slices.ContainsFunc(q.Volumes, func(id volume.ID) bool { return !m.rec.has(id) })
 		same := m.rec.Source.Client == q.Source.Client && m.rec.Destination.Client == q.Destination.Client &&
 			strings.EqualFold(m.rec.Destination.Initiator, q.Destination.Initiator)
-		if all && same && (m.rec.State == Preparing || m.rec.State == Prepared) {
+		if all && same && m.rec.Here != Source && (m.rec.State == Preparing || m.rec.State == Prepared) {
 			return m, nil
 		}
-		return nil, migrating(q.Volumes[i], m.id)
+		return nil, m.rec.migrating(q.Volumes[i])
 	}
 	return nil, nil //nolint:nilnil // nothing is in the way
 }
@@ -130,16 +130,16 @@ func (s *Service) draft(ctx context.Context, q *Request) (Record, error) {
 	rec := Record{ID: volume.NewID(), Status: status, Source: q.Source, Destination: q.Destination, Began: now, Deadline: now.Add(timeout)}
 	for i, id := range q.Volumes {
 		peer, a, err := s.cfg.Exports.Abroad(ctx, id, q.Source.Client, q.Source.Initiator)
-		if err == nil && peer == "" {
+		if err == nil && peer.ID == "" {
 			a, err = s.cfg.Exports.Source(ctx, id, q.Source.Client, q.Source.Initiator)
 		}
 		if err != nil {
 			return Record{}, err
 		}
-		if i == 0 && peer != "" {
-			rec.Here, rec.Peer = Destination, peer
+		if i == 0 && peer.ID != "" {
+			rec.Here, rec.Peer, rec.PeerHost = Destination, peer.ID, peer.Host
 		}
-		if peer != rec.Peer {
+		if peer.ID != rec.Peer {
 			return Record{}, fault.Errorf(fault.VolumeAlreadyExported, "the volumes %s and %s are exported by different servers, and one migration is of one", q.Volumes[0], id)
 		}
 		if a.Migration != "" {

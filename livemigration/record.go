@@ -45,9 +45,10 @@ type Record struct {
 	Resolved    bool      `json:"resolved"`       // by an operator: the side that stays may be gone
 	Alarm       string    `json:"alarm,omitempty"`
 
-	// Of a migration between two servers: the side that attaches through this one, and the other server's id.
-	Here Side   `json:"here,omitempty"`
-	Peer string `json:"peer,omitempty"`
+	// Of a migration between two servers: the side that attaches through this one, and the other server's id, and host for people.
+	Here     Side   `json:"here,omitempty"`
+	Peer     string `json:"peer,omitempty"`
+	PeerHost string `json:"peer_host,omitempty"`
 }
 
 // between reports whether the sides attach through two servers.

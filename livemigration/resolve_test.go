@@ -74,7 +74,7 @@ func TestResolveFreesWhatIsLeft(t *testing.T) {
 					continue // it has nothing to do with it any more, but to see the end
 				}
 				d.eventually(func() string {
-					if now, err := s.Get(Ref{ID: set.ID}); err != nil || now.State != NeedsOperator {
+					if now, err := s.Get(Ref{ID: set.ID}); err != nil || now.State != NeedsOperator && now.State != Stable {
 						return "nobody asks an operator"
 					}
 					return ""

@@ -41,6 +41,9 @@ func (s *Service) adopt(ctx context.Context) {
 	}
 	for id, list := range parts {
 		rec := orphan(id, list)
+		if books := s.cfg.Exports.Moving(ctx, id.String()); len(books) > 0 {
+			rec = s.orphanBetween(ctx, id, books)
+		}
 		m := newMigration(rec)
 		s.mu.Lock()
 		s.all[id] = m
@@ -56,13 +59,49 @@ func (s *Service) adopt(ctx context.Context) {
 	}
 }
 
+// lost is the record of a migration whose journal is.
+func lost(id volume.ID) Record {
+	now := time.Now().UTC().Round(0)
+	return Record{
+		ID: id, Status: Status{State: NeedsOperator}, Began: now, Deadline: now, LoggedIn: true,
+		Alarm: "the journal of this migration is lost: nobody writes through this server before an operator says which side the machine runs on",
+	}
+}
+
+// orphanBetween is the record of a migration between two servers of which only the Books are known, and its wish, if that is there: it says
+// beside which of the volumes it lies.
+func (s *Service) orphanBetween(ctx context.Context, id volume.ID, books map[volume.ID]export.Book) Record {
+	rec, here := lost(id), s.cfg.Exports.ServerID()
+	for v, b := range books {
+		if rec.Here, rec.Peer = Source, b.Guest(); b.Server != here {
+			rec.Here, rec.Peer = Destination, b.Server
+		}
+		p := Part{Volume: v, Source: volume.NewID(), Destination: volume.NewID()} // where the Book has one of them alone
+		for _, a := range b.Attachments {
+			switch who := (Party{Client: a.Client, Initiator: a.Initiator}); {
+			case a.Migration != id.String():
+			case a.Server == "":
+				p.Source, rec.Source = a.ID, who
+			default:
+				p.Destination, rec.Destination = a.ID, who
+			}
+		}
+		rec.Parts = append(rec.Parts, p)
+	}
+	slices.SortFunc(rec.Parts, func(a, b Part) int { return cmp.Compare(a.Volume.String(), b.Volume.String()) })
+	for _, p := range rec.Parts {
+		data, err := s.cfg.Exports.Note(ctx, p.Volume, wishNote(id))
+		if w, werr := parseMessage(data); err == nil && werr == nil && w.Migration == id {
+			rec.Parts, rec.Source, rec.Destination, rec.Deadline = w.Parts, w.Source, w.Destination, w.Deadline
+			break
+		}
+	}
+	return rec
+}
+
 // orphan is the record of a migration of which only the attachments are known. The older of a volume's two is the source's.
 func orphan(id volume.ID, list []export.Part) Record {
-	now := time.Now().UTC().Round(0)
-	rec := Record{
-		ID: id, Status: Status{State: NeedsOperator}, Began: now, Deadline: now, LoggedIn: true,
-		Alarm: "the journal of this migration is lost: nobody writes before an operator says which side the machine runs on",
-	}
+	rec := lost(id)
 	slices.SortStableFunc(list, func(a, b export.Part) int {
 		return cmp.Or(cmp.Compare(a.Volume.String(), b.Volume.String()), cmp.Compare(a.Record.Epoch, b.Record.Epoch))
 	})

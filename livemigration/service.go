@@ -29,6 +29,7 @@ type Config struct {
 	step  func(op string, r *Record) error // see journal; tests only
 	drain time.Duration                    // instead of drainWait; tests only
 	look  time.Duration                    // instead of lookBetween; tests only
+	ask   time.Duration                    // instead of fetchWait and handWait; tests only
 }
 
 // Service keeps the live migrations. Its methods may be called at the same time.
@@ -57,6 +58,7 @@ type migration struct {
 	rec     Record
 	waiting string        // why it is not over yet, for people
 	wanted  bool          // the destination, whose server this is, wants the pen that the other server has
+	asked   bool          // the pen is asked for, by whichever of two servers' destination
 	changed chan struct{} // closed, and replaced, when rec changes
 }
 
@@ -194,14 +196,26 @@ func (s *Service) Held(id volume.ID) error {
 	defer s.mu.Unlock()
 	for _, m := range s.all {
 		if m.rec.Open() && m.rec.has(id) {
-			return migrating(id, m.id)
+			return m.rec.migrating(id)
 		}
 	}
 	return nil
 }
 
-func migrating(id, by volume.ID) error {
-	return fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s; conclude or revert that first", id, by)
+// migrating refuses what can't be done to a volume before the migration is over, and says where that is decided.
+func (r *Record) migrating(id volume.ID) error {
+	what := "conclude or revert that first"
+	switch {
+	case r.State == NeedsOperator:
+		what = "it needs an operator, who says with resolve which side the machine runs on"
+	case r.Here == Source && r.Pen == Source:
+		what = "its destination attaches through " + r.peer() + ": prepare and conclude are called there, revert there or here"
+	case r.Here == Source:
+		what = "its destination attaches through " + r.peer() + " and has the right to write: conclude or revert it there"
+	case r.Here == Destination:
+		what = "its source attaches through " + r.peer() + ", and its destination through this one: conclude or revert it here first"
+	}
+	return fault.Errorf(fault.VolumeMigrating, "volume %s takes part in the live migration %s; %s", id, r.ID, what)
 }
 
 // advance changes the record: the journal first. The caller has the pen. What could not be journalled has not happened.

@@ -14,8 +14,7 @@ const (
 	wishPrepare wish = "prepare"
 	wishPen     wish = "pen"
 	wishRevert  wish = "revert"
-	wishNone    wish = "none"      // there is no wish: the destination's server has ended
-	wishOther   wish = "another's" // it is of another migration, and so this one was over for whoever wrote it
+	wishNone    wish = "none" // there is no wish: the destination's server has ended
 )
 
 // The standings. The zero standing is that it could not be read.
@@ -24,7 +23,7 @@ const (
 	sourcesPen   standing = "source's pen"    // both have it attached
 	passed       standing = "passed"          // both may, and the pen is the destination's
 	destinations standing = "destination's"   // it was concluded
-	somebodys    standing = "somebody else's" // it was taken over
+	somebodys    standing = "somebody else's" // it was taken over, or is nobody's any more
 )
 
 // task is what a server of a migration between two does next.
@@ -45,7 +44,8 @@ const (
 	taskReturn task = "return"   // destination: give those volumes back that it has the pen of
 	taskAsk    task = "ask"      // destination: write the wish to revert
 	taskProven task = "proven"   // what was decided is carried out; end
-	taskStuck  task = "operator" // a volume is not any of the two's any more
+	taskLost   task = "lost"     // nothing of it is left, since all volumes were taken over; end
+	taskStuck  task = "operator" // some volumes were taken over, and others not
 )
 
 // sight is what one of the two servers goes by.
@@ -56,8 +56,11 @@ type sight struct {
 	books  []standing // of each volume
 }
 
-func (v *sight) all(s standing) bool {
-	return !slices.ContainsFunc(v.books, func(b standing) bool { return b != s })
+func (v *sight) all(s standing) bool { return v.are(s) }
+
+// are reports whether each is one of those.
+func (v *sight) are(list ...standing) bool {
+	return !slices.ContainsFunc(v.books, func(b standing) bool { return !slices.Contains(list, b) })
 }
 
 func (v *sight) any(s standing) bool { return slices.Contains(v.books, s) }
@@ -65,16 +68,35 @@ func (v *sight) any(s standing) bool { return slices.Contains(v.books, s) }
 // next is what to do. Pure.
 func (v *sight) next() task {
 	switch {
-	case !v.status.Open() || v.status.State == NeedsOperator:
+	case !v.status.Open():
 		return taskNone
+	case v.status.State == NeedsOperator:
+		return v.nextOfUndecided()
 	case v.any(somebodys) && v.status.State == Preparing:
 		return taskFail // first, since nobody can be asked about what is not prepared
-	case v.any(somebodys):
+	case v.all(somebodys) && v.status.State == Prepared:
+		return taskLost
+	case v.any(somebodys) && v.status.State == Prepared && v.any(""):
+		return taskNone
+	case v.any(somebodys) && v.status.State == Prepared:
 		return taskStuck
 	case v.here == Source:
 		return v.nextOfSource()
 	}
 	return v.nextOfDestination()
+}
+
+// nextOfUndecided ends what needed an operator, and doesn't any more: all of it was decided by the other server, or taken over.
+func (v *sight) nextOfUndecided() task {
+	switch {
+	case v.all(somebodys):
+		return taskLost
+	case v.all(destinations) && v.here == Source:
+		return taskGone
+	case v.all(sources):
+		return taskBack
+	}
+	return taskNone
 }
 
 func (v *sight) nextOfSource() task {
@@ -101,7 +123,7 @@ func (v *sight) nextOfSource() task {
 		return taskNone
 	case v.wish == wishPen:
 		return taskPass
-	case v.wish == wishRevert, v.wish == wishNone, v.wish == wishOther:
+	case v.wish == wishRevert, v.wish == wishNone:
 		return taskRevert
 	}
 	return taskNone
@@ -116,9 +138,9 @@ func (v *sight) nextOfDestination() task {
 		case v.status.Pen == Source && v.all(passed):
 			return taskTake
 		}
-	case Concluding:
+	case Concluding: // what was taken over after that was decided is not looked at any more
 		switch {
-		case v.all(destinations):
+		case v.are(destinations, somebodys):
 			return taskProven
 		case v.any(passed):
 			return taskCommit
@@ -127,11 +149,11 @@ func (v *sight) nextOfDestination() task {
 		}
 	case Reverting:
 		switch {
-		case v.wish != wishRevert && v.wish != wishOther:
+		case v.wish != wishRevert:
 			return taskAsk // before it can be proven: the source's server may be about to let the destination in
 		case v.any(passed):
 			return taskReturn
-		case v.all(sources):
+		case v.are(sources, somebodys):
 			return taskProven
 		}
 	default:

@@ -33,21 +33,41 @@ func (s *Service) acceptAll(ctx context.Context) {
 	}
 }
 
-// accept takes up what is wished beside a volume.
+// accept takes up what is wished beside a volume: of several wishes the first that is found, and the others are told.
 func (s *Service) accept(ctx context.Context, id volume.ID) {
-	data, err := s.cfg.Exports.Note(ctx, id, export.WishNote)
-	if err != nil || data == nil {
+	names, err := s.cfg.Exports.Notes(ctx, id, export.WishNote)
+	if err != nil {
 		return
 	}
-	w, err := parseMessage(data)
-	if err != nil || w.Wish != wishPrepare || w.Parts[0].Volume != id || s.named(w.Migration.String()) != nil ||
-		time.Now().After(w.Deadline) || s.refused(ctx, w.Migration, id) != nil {
-		return
+	for _, name := range names {
+		data, err := s.cfg.Exports.Note(ctx, id, name)
+		if err != nil || data == nil {
+			continue
+		}
+		if w, err := parseMessage(data); err == nil && w.Parts[0].Volume == id && name == wishNote(w.Migration) {
+			s.consider(ctx, &w)
+		}
 	}
-	if err := s.acceptOne(ctx, &w); err != nil {
-		s.cfg.Log.Warn("live migration refused", slog.Any("migration", w.Migration), slog.String("server", w.Server), slog.Any("error", err))
-		if err := s.refuse(ctx, &w, err); err != nil {
-			s.cfg.Log.Warn("refusal of a live migration not told", slog.Any("migration", w.Migration), slog.Any("error", err))
+}
+
+// consider takes up a wish to prepare, or says why not. What others left behind whose time is over is removed.
+func (s *Service) consider(ctx context.Context, w *message) {
+	first := w.Parts[0].Volume
+	log := s.cfg.Log.With(slog.Any("migration", w.Migration), slog.String("server", w.Server))
+	m, late := s.named(w.Migration.String()), time.Now().After(w.Deadline)
+	switch {
+	case m != nil && (!late || s.look(m).Open()):
+	case late && w.Server != s.cfg.Exports.ServerID():
+		if err := s.unwish(ctx, first, w.Migration); err != nil {
+			log.Warn("note of a live migration not removed", slog.Any("error", err))
+		}
+	case late || w.Wish != wishPrepare || s.refused(ctx, w.Migration, first) != nil:
+	default:
+		if err := s.acceptOne(ctx, w); err != nil {
+			log.Warn("live migration refused", slog.Any("error", err))
+			if err := s.refuse(ctx, w, err); err != nil {
+				log.Warn("refusal of a live migration not told", slog.Any("error", err))
+			}
 		}
 	}
 }
@@ -60,9 +80,12 @@ func (s *Service) acceptOne(ctx context.Context, w *message) error {
 	}
 	rec := Record{
 		ID: w.Migration, Status: status, Source: w.Source, Destination: w.Destination, Parts: w.Parts,
-		Began: time.Now().UTC().Round(0), Deadline: w.Deadline, Here: Source, Peer: w.Server,
+		Began: time.Now().UTC().Round(0), Deadline: w.Deadline, Here: Source, Peer: w.Server, PeerHost: w.Host,
 	}
 	for _, p := range rec.Parts {
+		if err := s.Held(p.Volume); err != nil {
+			return err
+		}
 		b, err := s.cfg.Exports.Book(ctx, p.Volume)
 		if err != nil {
 			return err
@@ -76,7 +99,12 @@ func (s *Service) acceptOne(ctx context.Context, w *message) error {
 		}
 	}
 	m := s.enter(&rec)
-	if m == nil {
+	if m == nil { // another call was first
+		for _, p := range rec.Parts {
+			if err := s.Held(p.Volume); err != nil {
+				return err
+			}
+		}
 		return fault.Errorf(fault.VolumeMigrating, "one of the volumes %v takes part in another live migration; conclude or revert that first", rec.Volumes())
 	}
 	defer m.turn.release()

@@ -16,7 +16,8 @@ import (
 type message struct {
 	Version     int       `json:"version"`
 	Migration   volume.ID `json:"migration_id"`
-	Server      string    `json:"server"` // the destination's
+	Server      string    `json:"server"`         // the destination's
+	Host        string    `json:"host,omitempty"` // that it runs on, for people
 	Wish        wish      `json:"wish"`
 	Source      Party     `json:"source"`
 	Destination Party     `json:"destination"`
@@ -46,9 +47,13 @@ func parseMessage(data []byte) (message, error) {
 	return w, checkParts(w.Parts)
 }
 
+// wishNote and answerNote are the names of the notes about a migration.
+func wishNote(id volume.ID) string   { return export.WishNote + id.String() }
+func answerNote(id volume.ID) string { return export.AnswerNote + id.String() }
+
 // wishOf reads what the destination's server wishes about a migration.
 func (s *Service) wishOf(ctx context.Context, rec *Record) wish {
-	data, err := s.cfg.Exports.Note(ctx, rec.Parts[0].Volume, export.WishNote)
+	data, err := s.cfg.Exports.Note(ctx, rec.first(), wishNote(rec.ID))
 	switch {
 	case err != nil:
 		return ""
@@ -56,11 +61,8 @@ func (s *Service) wishOf(ctx context.Context, rec *Record) wish {
 		return wishNone
 	}
 	w, err := parseMessage(data)
-	switch {
-	case err != nil:
+	if err != nil || w.Migration != rec.ID {
 		return ""
-	case w.Migration != rec.ID:
-		return wishOther
 	}
 	return w.Wish
 }
@@ -68,27 +70,21 @@ func (s *Service) wishOf(ctx context.Context, rec *Record) wish {
 // wish writes what this server, which is the destination's, wishes.
 func (s *Service) wish(ctx context.Context, rec *Record, w wish) error {
 	data, err := json.Marshal(message{
-		Version: messageVersion, Migration: rec.ID, Server: s.cfg.Exports.ServerID(), Wish: w,
+		Version: messageVersion, Migration: rec.ID, Server: s.cfg.Exports.ServerID(), Host: s.cfg.Exports.Host(), Wish: w,
 		Source: rec.Source, Destination: rec.Destination, Parts: rec.Parts, Deadline: rec.Deadline,
 	})
 	if err != nil {
 		return err
 	}
-	return s.cfg.Exports.SetNote(ctx, rec.Parts[0].Volume, export.WishNote, append(data, '\n'))
+	return s.cfg.Exports.SetNote(ctx, rec.first(), wishNote(rec.ID), append(data, '\n'))
 }
 
-// unwish removes what the two servers said about a migration that has ended. What others say about another one stays.
-func (s *Service) unwish(ctx context.Context, rec *Record) error {
-	x, first := s.cfg.Exports, rec.first()
-	if w := s.wishOf(ctx, rec); w != wishNone && w != wishOther {
-		if err := x.SetNote(ctx, first, export.WishNote, nil); err != nil {
-			return err // with the wish the answer stays, so that it is not taken up again
-		}
+// unwish removes what the two servers said about a migration that has ended, the wish first: without its answer it would be taken up again.
+func (s *Service) unwish(ctx context.Context, first, id volume.ID) error {
+	if err := s.cfg.Exports.SetNote(ctx, first, wishNote(id), nil); err != nil {
+		return err
 	}
-	if s.refused(ctx, rec.ID, first) == nil {
-		return nil
-	}
-	return x.SetNote(ctx, first, export.AnswerNote, nil)
+	return s.cfg.Exports.SetNote(ctx, first, answerNote(id), nil)
 }
 
 // refusal is why the source's server does not let the destination in.
@@ -104,13 +100,13 @@ func (s *Service) refuse(ctx context.Context, w *message, why error) error {
 	if err != nil {
 		return err
 	}
-	return s.cfg.Exports.SetNote(ctx, w.Parts[0].Volume, export.AnswerNote, append(data, '\n'))
+	return s.cfg.Exports.SetNote(ctx, w.Parts[0].Volume, answerNote(w.Migration), append(data, '\n'))
 }
 
 // refused returns why the source's server refused a migration, or nil where that is not known.
 func (s *Service) refused(ctx context.Context, id, first volume.ID) error {
 	var r refusal
-	data, err := s.cfg.Exports.Note(ctx, first, export.AnswerNote)
+	data, err := s.cfg.Exports.Note(ctx, first, answerNote(id))
 	if err == nil && data != nil && json.Unmarshal(data, &r) == nil && r.Migration == id {
 		return fault.Errorf(r.Code, "the server that exports it says: %s", r.Error)
 	}

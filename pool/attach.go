@@ -29,14 +29,18 @@ func (s *Set) begin(ctx context.Context, p *Pool) {
 			p.phase = leaving
 		case err != nil:
 			p.phase, p.reason = found, err
+			time.AfterFunc(retryAfter(p.refused), s.hurry)
+			p.refused++
 		default:
-			p.phase, p.reason, p.caps = attached, nil, caps
+			p.phase, p.reason, p.caps, p.refused = attached, nil, caps, 0
 			s.start(ctx, p)
 		}
 		s.mu.Unlock()
 		if !abandoned {
 			s.report()
-			s.hurry() // its settings may have changed meanwhile
+			if err == nil {
+				s.hurry() // its settings may have changed meanwhile
+			}
 			return
 		}
 		if err == nil {
@@ -45,6 +49,18 @@ func (s *Set) begin(ctx context.Context, p *Pool) {
 		}
 		s.finish(p)
 	})
+}
+
+// How long after it failed to attach a pool is tried again, with nothing seen to have changed: who held it may be gone, or its cluster be
+// back. At first that is soon, since machines may wait for it; a key that is wrong stays so, and each try costs the cluster something.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 5 * time.Second
+)
+
+// retryAfter returns how long to wait after a failure that others went before.
+func retryAfter(before int) time.Duration {
+	return min(retryFirst<<min(before, 16), retryMost)
 }
 
 // start begins to keep a pool that is attached now, until quit. The caller holds mu.

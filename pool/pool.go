@@ -25,6 +25,7 @@ type Pool struct {
 	phase    phase
 	reason   error  // why no new volumes are put here, or nil
 	heldBy   Holder // who holds it, if that is the reason
+	refused  int    // how often it could not be attached since it was found, or attached last
 	suspect  bool   // its storage failed, and was not seen to work since
 	caps     volume.Caps
 

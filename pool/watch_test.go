@@ -1,8 +1,11 @@
 package pool
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -272,5 +275,46 @@ func TestWatcherWithoutWatches(t *testing.T) {
 	w := &watcher{}
 	if w.follow("/", map[string]bool{".": true}) || w.close() != nil {
 		t.Error("a watcher without a system's help does something")
+	}
+}
+
+// TestRefusedPoolIsTriedAgain has a pool that can't be attached at first, and nothing to be seen when it can.
+func TestRefusedPoolIsTriedAgain(t *testing.T) {
+	root := tree(t, map[string]string{"a/" + SettingsFile: "{}"})
+	const refusals = 3
+	var tries atomic.Int32
+	w := open(t, root, nil, func(cfg *Config) {
+		attach := cfg.Attach
+		cfg.Attach = func(ctx context.Context, p *Pool) (volume.Caps, error) {
+			if tries.Add(1) <= refusals {
+				return volume.Caps{}, errors.New("not yet")
+			}
+			return attach(ctx, p)
+		}
+	})
+	w.run()
+	w.until(func() bool { return w.valid("a") })
+	if n := tries.Load(); n != refusals+1 {
+		t.Errorf("it was tried %d times, want %d", n, refusals+1)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before int
+		want   time.Duration
+	}{
+		{"the first", 0, 100 * time.Millisecond},
+		{"the second", 1, 200 * time.Millisecond},
+		{"the sixth", 5, 3200 * time.Millisecond},
+		{"the seventh", 6, 5 * time.Second},
+		{"after a year", 1 << 30, 5 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := retryAfter(tt.before); got != tt.want {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
 	}
 }

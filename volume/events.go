@@ -36,6 +36,9 @@ type ExportEvent struct {
 	Attachment ID     `json:"attachment_id"`
 	Initiator  string `json:"initiator,omitempty"`
 	Remote     string `json:"remote,omitempty"`
+
+	// Whose volume it is. The owner may see who has it, as its client may.
+	Owner Client `json:"-"`
 }
 
 // MigrationEvent says where a live migration stands.

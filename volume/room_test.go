@@ -42,15 +42,17 @@ func TestWhatArrivesNeedsItsRoomOnce(t *testing.T) {
 		_, err = p.Volumes.Import(t.Context(), wish("one too many", 0), source(mib), nil)
 		want(t, err, fault.VolumeNotAllocable)
 	})
-	t.Run("upload", func(t *testing.T) {
-		p := place(t)
-		v := p.create("v", image)
-		p.fill(v.ID, data)
-		if !bytes.Equal(p.content(v.ID), data) {
-			t.Error("other content")
-		}
-		part := volume.Part{Length: image, Total: image, Body: bytes.NewReader(data)}
-		_, _, err := p.Volumes.Upload(t.Context(), v.ID, nil, part, nil) // beside the 24 MiB that are there
-		want(t, err, fault.VolumeNotAllocable)
-	})
+	for name, size := range map[string]int64{"upload": image, "upload into a larger volume": 2 * image} {
+		t.Run(name, func(t *testing.T) {
+			p := place(t)
+			v := p.create("v", size)
+			p.fill(v.ID, data)
+			if !bytes.Equal(p.content(v.ID), append(data[:image:image], make([]byte, size-image)...)) {
+				t.Error("other content")
+			}
+			part := volume.Part{Length: image, Total: image, Body: bytes.NewReader(data)}
+			_, _, err := p.Volumes.Upload(t.Context(), v.ID, nil, part, nil) // beside the 24 MiB that are there
+			want(t, err, fault.VolumeNotAllocable)
+		})
+	}
 }

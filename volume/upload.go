@@ -160,8 +160,8 @@ func (s *Service) takeOver(ctx context.Context, h *handle, f *os.File, part Part
 	}
 	img.Owned = true
 	need := int64(metadataRoom)
-	if img.Format != string(m.Format) || img.Size != m.Size {
-		need += img.OnDisk // otherwise it is moved into its place
+	if img.Format != string(m.Format) || m.Format == QCOW2 && img.Size != m.Size {
+		need += img.OnDisk // otherwise it is moved into its place, and grows there
 	}
 	return s.rewrite(ctx, h, EventReplaced, h.found.Meta.Format, need, func() (Meta, error) {
 		return h.Replace(ctx, m, Content{From: &img, Alg: m.Alg, Progress: p})

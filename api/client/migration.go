@@ -26,8 +26,9 @@ type PrepareRequest struct {
 type Migration struct {
 	ID          string            `json:"migration_id"`
 	State       string            `json:"state"`
-	Pen         string            `json:"pen"`   // the side that may change the volumes
-	Owner       string            `json:"owner"` // the side that has them in the end
+	Pen         string            `json:"pen"`       // the side that may change the volumes
+	PenAsked    bool              `json:"pen_asked"` // the other one has asked for that, and gets it when its server answers
+	Owner       string            `json:"owner"`     // the side that has them in the end
 	Source      MigrationParty    `json:"source"`
 	Destination MigrationParty    `json:"destination"`
 	Began       string            `json:"began"`
@@ -37,6 +38,7 @@ type Migration struct {
 	Waiting     string            `json:"waiting"`      // why it is not over yet
 	Here        string            `json:"here"`         // of one between two servers: the side that attaches through this one
 	OtherServer string            `json:"other_server"` // its id
+	OtherHost   string            `json:"other_host"`   // that it runs on, for people
 	Volumes     []MigrationVolume `json:"volumes"`
 
 	raw json.RawMessage

@@ -500,6 +500,8 @@ func TestEventsAreOnesOwn(t *testing.T) {
 	}
 	public := g.create("public", 0.001)
 	g.post("/export", to(public, alice)).want(200)
+	lent := g.create("lent", 0.001)
+	g.as("stranger", http.MethodPost, "/export", to(lent, bob)).want(200)
 	end := g.create("end", 0.001, "creatorID", bob)
 	seen := map[string]string{}
 	for _, who := range []string{"owner", "stranger", "operator"} {
@@ -535,8 +537,11 @@ func TestEventsAreOnesOwn(t *testing.T) {
 			t.Errorf("%s is not told of exports or migrations:\n%s", who, seen[who])
 		}
 	}
-	if strings.Contains(seen["stranger"], "event: export.began") || !strings.Contains(seen["stranger"], public) {
+	if strings.Count(seen["stranger"], "event: export.began") != 1 || !strings.Contains(seen["stranger"], public) {
 		t.Errorf("a stranger is told\n%s", seen["stranger"])
+	}
+	if id := "\"client_uid\":\"" + bob; !strings.Contains(seen["owner"], id) {
+		t.Errorf("the owner is not told who has the volume:\n%s", seen["owner"])
 	}
 }
 

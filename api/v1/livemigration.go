@@ -50,6 +50,7 @@ type migration struct {
 	ID          volume.ID           `json:"migration_id"`
 	State       livemigration.State `json:"state"`
 	Pen         livemigration.Side  `json:"pen,omitempty"`
+	PenAsked    bool                `json:"pen_asked,omitempty"`
 	Owner       livemigration.Side  `json:"owner,omitempty"`
 	Source      livemigration.Party `json:"source"`
 	Destination livemigration.Party `json:"destination"`
@@ -60,6 +61,7 @@ type migration struct {
 	Waiting     string              `json:"waiting,omitempty"`
 	Here        livemigration.Side  `json:"here,omitempty"`
 	OtherServer string              `json:"other_server,omitempty"`
+	OtherHost   string              `json:"other_host,omitempty"`
 	Volumes     []migratingVolume   `json:"volumes"`
 }
 
@@ -74,8 +76,8 @@ type migratingVolume struct {
 
 func migrationOf(i *livemigration.Info) migration {
 	m := migration{
-		ID: i.ID, State: i.State, Pen: i.Pen, Owner: i.Owner, Source: i.Source, Destination: i.Destination,
-		Began: i.Began, Deadline: i.Deadline, Alarm: i.Alarm, Waiting: i.Waiting, Here: i.Here, OtherServer: i.Peer,
+		ID: i.ID, State: i.State, Pen: i.Pen, PenAsked: i.PenAsked, Owner: i.Owner, Source: i.Source, Destination: i.Destination,
+		Began: i.Began, Deadline: i.Deadline, Alarm: i.Alarm, Waiting: i.Waiting, Here: i.Here, OtherServer: i.Peer, OtherHost: i.PeerHost,
 		Volumes: []migratingVolume{},
 	}
 	if !i.Ended.IsZero() {

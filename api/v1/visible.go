@@ -36,7 +36,7 @@ func (a *API) sees(c *access.Caller, e *volume.Event) bool {
 		_, err := a.cfg.Migrations.Get(livemigration.Ref{ID: e.Migration.ID, By: who})
 		return err == nil
 	case e.Export != nil:
-		return e.Export.Client == *who
+		return e.Export.Client == *who || e.Export.Owner == *who
 	case e.Job != nil:
 		return e.Owner != nil && *e.Owner == *who
 	}

@@ -187,7 +187,7 @@ func (d *diagnosis) checkImages(ctx context.Context, tool *qemu.Tool, dir string
 
 func printDiagnoses(cmd *cobra.Command, root string, list []diagnosis) error {
 	if len(list) == 0 {
-		return printf(cmd, "There are no pools below %s: a pool is a directory with a %s.\n", printable(root), pool.SettingsFile)
+		return printf(cmd, "There are no pools below %s: a pool is a directory with a %s. Another place is named with --root.\n", printable(root), pool.SettingsFile)
 	}
 	for _, d := range list {
 		if err := printf(cmd, "%s: %d volumes, %s\n", printable(d.Pool), d.Volumes, humanSize(d.Bytes)); err != nil {

@@ -85,6 +85,7 @@ func TestUsage(t *testing.T) {
 		{"volum list", "did you mean volume?"},
 		{"volume creat", "did you mean create?"},
 		{"volume rename web db", "did you mean set?"},
+		{"pool create fast", "put a settings.json"},
 		{"list", "did you mean `elstore volume list`?"},
 		{"create web --size 1G", "did you mean `elstore"},
 		{"trash restore web", "did you mean `elstore volume restore`?"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 
 	"elstore/export"
@@ -83,37 +84,76 @@ func (s *server) newNetwork(o options) (err error) {
 	return err
 }
 
-// listenSamba takes the address of exports over SMB, nil where there are to be none.
-func listenSamba(ctx context.Context, o options) (net.Listener, error) {
+// listenSamba takes the address of exports over SMB, nil where there are to be none, and no listener where the machine's own smbd has
+// it.
+func listenSamba(ctx context.Context, o options) (net.Addr, net.Listener, error) {
+	if o.sambaListen == "" && o.sambaConf != "" {
+		o.sambaListen = ":445"
+	}
 	if o.sambaListen == "" {
 		if o.sambaGuests {
-			return nil, errors.New("--samba-guests: there are exports over SMB with --samba-listen only")
+			return nil, nil, errors.New("--samba-guests: there are exports over SMB with --samba-listen or --samba-conf only")
 		}
-		return nil, nil //nolint:nilnil // as said above
+		return nil, nil, nil
 	}
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", o.sambaListen)
+	var l net.Listener
+	var at net.Addr
+	var err error
+	if o.sambaConf != "" {
+		at, err = parsePort(o.sambaListen)
+	} else {
+		var config net.ListenConfig
+		if l, err = config.Listen(ctx, "tcp", o.sambaListen); err == nil {
+			at = l.Addr()
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("--samba-listen: %w", err)
+		return nil, nil, fmt.Errorf("--samba-listen: %w", err)
 	}
-	if tcp, ok := l.Addr().(*net.TCPAddr); o.sambaGuests && !o.insecure && (!ok || !tcp.IP.IsLoopback()) {
-		_ = l.Close()
-		return nil, fmt.Errorf("--samba-listen %s is not a loopback address and asks guests for no password: leave out --samba-guests, or say --insecure", o.sambaListen)
+	if tcp, ok := at.(*net.TCPAddr); o.sambaGuests && !o.insecure && (!ok || !tcp.IP.IsLoopback()) {
+		if l != nil {
+			_ = l.Close()
+		}
+		return nil, nil, fmt.Errorf("--samba-listen %s is not a loopback address and asks guests for no password: leave out --samba-guests, or say --insecure", o.sambaListen)
 	}
-	return l, nil
+	return at, l, nil
+}
+
+// parsePort reads an address that somebody else listens on; without a host it is all of them.
+func parsePort(address string) (*net.TCPAddr, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err == nil && host == "" {
+		address = "[::]" + address
+	}
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || at.Port() == 0 {
+		return nil, fmt.Errorf("%q is not where the machine's smbd listens, as 192.0.2.1:445 or :445", address)
+	}
+	return net.TCPAddrFromAddrPort(at), nil
 }
 
 // newSamba makes the kind of exports over SMB.
 func (s *server) newSamba(o options) (*samba.Kind, error) {
-	cfg := samba.Config{Listener: s.smb, Guests: o.sambaGuests, Log: s.log}
+	cfg := samba.Config{Listener: s.smbListener, Guests: o.sambaGuests, Log: s.log}
 	if s.smb != nil {
 		var err error
-		if cfg.Portals, err = lun.Portals([]net.Addr{s.smb.Addr()}, nil); err != nil {
+		if cfg.Portals, err = lun.Portals([]net.Addr{s.smb}, nil); err != nil {
 			return nil, fmt.Errorf("--samba-listen: %w", err)
 		}
 	}
+	if o.sambaConf != "" {
+		conf, err := filepath.Abs(o.sambaConf)
+		if err != nil {
+			return nil, err
+		}
+		at := s.smb.(*net.TCPAddr) //nolint:forcetypeassert // as listenSamba made it
+		cfg.System = &samba.System{Conf: conf, Dir: filepath.Join(sambaDir, s.state.serverID), Mark: "elstore " + s.state.serverID, Port: at.Port}
+	}
 	return samba.New(cfg)
 }
+
+// sambaDir is where the machine's smbd finds our files, below directories that let its users through.
+const sambaDir = "/run/elstore-samba"
 
 // newExports makes the kinds of exports, and what keeps them. A new kind is a line here.
 func (s *server) newExports(o options) (err error) {

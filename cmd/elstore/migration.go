@@ -20,7 +20,13 @@ func newMigrationCommand(c *cli) *cobra.Command {
 
 prepare lets the second host attach them too. Until you conclude or revert, one of the
 two can change them: the first, until the second does so for the first time. conclude
-leaves them to the second host, revert to the first.`,
+leaves them to the second host, revert to the first.
+
+Where the hosts attach through two servers that share the volumes' pool, say prepare and
+conclude to the second host's server, revert to either until the second host has written,
+and to its server then. Nothing passes from a server that does not answer: the machine
+waits for it. One whose host is off for good is dealt with by ` + "`elstore export recover`" + ` of
+each volume, which ends the migration.`,
 		Example: `  elstore migration prepare web web-data --to 5e96afa52c1a53348adc5c5663978058
   elstore migration conclude 0123456789abcdef0123456789abcdef`,
 	}
@@ -41,7 +47,8 @@ func newMigrationPrepare(c *cli) *cobra.Command {
 that, secrets included. Asked again it prints the same.
 
 Where another server exports the volumes, in a pool that it shares with this one, the second
-host attaches them through this one: call the second host's server.`,
+host attaches them through this one: call the second host's server. Where two hosts are
+prepared at the same time, one is refused with the other one's migration.`,
 		Example: `  elstore migration prepare web web-data --to 5e96afa52c1a53348adc5c5663978058
   elstore migration prepare web --initiator iqn.2004-10.org.example:node2 --timeout 10m --json`,
 		Args:              args(1, -1, "VOLUME"),
@@ -133,7 +140,7 @@ func printMigrations(c *cli, cmd *cobra.Command, list []client.Migration) error 
 	t := newTable(cmd.OutOrStdout(), "MIGRATION", "STATE", "WRITES", "VOLUMES", "FROM", "TO", "BEGAN (UTC)")
 	for i := range list {
 		m := &list[i]
-		t.row(m.ID, stateOf(m), m.Pen, strconv.Itoa(len(m.Volumes)), m.Source.Client, m.Destination.Client, minute(m.Began))
+		t.row(m.ID, stateOf(m), writesIn(m), strconv.Itoa(len(m.Volumes)), m.Source.Client, m.Destination.Client, minute(m.Began))
 	}
 	return t.end()
 }
@@ -147,6 +154,14 @@ func stateOf(m *client.Migration) string {
 		return m.State + ", look after it"
 	}
 	return m.State
+}
+
+// writesIn is the side that may write, and whether the other one is about to.
+func writesIn(m *client.Migration) string {
+	if m.PenAsked {
+		return m.Pen + ", asked for"
+	}
+	return m.Pen
 }
 
 func newMigrationShow(c *cli) *cobra.Command {
@@ -170,7 +185,11 @@ func newMigrationConclude(c *cli) *cobra.Command {
 		Use:   "conclude MIGRATION",
 		Short: "Leave the volumes to the second host",
 		Long: `Leave the volumes to the second host: the first one's sessions are ended, and when the command
-returns nothing of them can reach a volume any more. It can't be undone.`,
+returns nothing of them can reach a volume any more. It can't be undone.
+
+Where the first host's server does not answer it fails, and has asked that server for the
+right to write, which ` + "`elstore migration list`" + ` shows: say it again to go on, or revert to take
+that back.`,
 		Example: "  elstore migration conclude 0123456789abcdef0123456789abcdef",
 		Args:    args(1, 1, "MIGRATION"),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -190,7 +209,9 @@ func newMigrationRevert(c *cli) *cobra.Command {
 		Short: "Leave the volumes to the first host",
 		Long: `Leave the volumes to the first host: the second one's sessions are ended, and when the command
 returns nothing of them can reach a volume any more. Once the second host has written it is
-refused, unless --assert-source-running says that you know that the machine runs on the first.`,
+refused, unless --assert-source-running says that you know that the machine runs on the first.
+
+What the machine had reserved for itself goes back with the volumes.`,
 		Example: "  elstore migration revert 0123456789abcdef0123456789abcdef",
 		Args:    args(1, 1, "MIGRATION"),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -208,7 +229,10 @@ func newMigrationResolve(c *cli) *cobra.Command {
 		Use:   "resolve MIGRATION source|destination",
 		Short: "Say where the machine runs, when the server can't know",
 		Long: `Say of a migration that NEEDS_OPERATOR on which host the machine runs. Look there first: the
-other one loses the volumes.`,
+other one loses the volumes.
+
+Where the hosts attach through two servers say it to each that asks: to one that lost its
+records of the migration, or to both where one volume of several was taken over.`,
 		Example:   "  elstore migration resolve 0123456789abcdef0123456789abcdef destination",
 		Args:      args(2, 2, "MIGRATION source|destination"),
 		ValidArgs: []string{"source", "destination"},
@@ -277,7 +301,8 @@ func (c *cli) printMigration(cmd *cobra.Command, m *client.Migration) error {
 		}
 	}
 	add("Owner", m.Owner)
-	add("Writes", m.Pen)
+	add("Writes", writesIn(m))
+	add("Other server", strings.TrimSpace(m.OtherServer+" "+m.OtherHost))
 	add("Alarm", m.Alarm)
 	add("Waits, since", m.Waiting)
 	pairs = append(pairs, "From", partyText(m.Source), "To", partyText(m.Destination), "Began", minute(m.Began))

@@ -38,6 +38,9 @@ const (
 )
 
 const (
+	askedMigration = `{"migration_id":"` + jobID32 + `","state":"PREPARED","pen":"source","pen_asked":true,"here":"destination","other_server":"5e5e",` +
+		`"other_host":"node1","source":{"client_uid":"` + anybody + `"},"destination":{"client_uid":"` + bob + `"},"began":"2026-01-02T03:04:05Z",` +
+		`"deadline":"2026-01-02T03:34:05Z","volumes":[]}`
 	preparedMigration = `{"migration_id":"` + jobID32 + `","state":"PREPARED","pen":"source","source":{"client_uid":"` + anybody + `"},` +
 		`"destination":{"client_uid":"` + bob + `","initiator":"iqn.node2","host":"node2"},"began":"2026-01-02T03:04:05Z","deadline":"2026-01-02T03:34:05Z",` +
 		`"volumes":[{"volume_id":"` + webID + `","source_attachment_id":"` + otherID + `","attachment_id":"` + jobID32 + `","sessions":[],"uri":"iscsi://u%s@192.0.2.1:3260/iqn.t/0","user":"u","secret":"s"}]}`
@@ -109,10 +112,11 @@ func TestOutput(t *testing.T) {
 		{"migration/prepare-json", "migration prepare web --json --source-initiator iqn.node1", with("POST /livemigration/prepare", ok(preparedMigration))},
 		{"migration/prepare-nothing", "migration prepare", answers{}},
 		{"migration/prepare-to-nobody", "migration prepare web --to x", found},
-		{"migration/list", "migration list --of " + bob, answers{"GET /livemigration?client_uid=" + bob: {ok("[" + concludingMigration + "," + concludedMigration + "]")}}},
+		{"migration/list", "migration list --of " + bob, answers{"GET /livemigration?client_uid=" + bob: {ok("[" + concludingMigration + "," + concludedMigration + "," + askedMigration + "]")}}},
 		{"migration/list-quiet", "migration list -q", answers{"GET /livemigration": {ok("[" + concludingMigration + "]")}}},
 		{"migration/list-json", "migration list --json", answers{"GET /livemigration": {ok("[" + concludingMigration + "]")}}},
 		{"migration/show", "migration show " + jobID32, answers{"GET /livemigration/" + jobID32: {ok(concludingMigration)}}},
+		{"migration/show-asked", "migration show " + jobID32, answers{"GET /livemigration/" + jobID32: {ok(askedMigration)}}},
 		{"migration/show-what", "migration show web", answers{}},
 		{"migration/conclude", "migration conclude " + strings.ToUpper(jobID32) + " --force", answers{"POST /livemigration/conclude": {ok(concludingMigration), ok(concludedMigration)}}},
 		{"migration/conclude-early", "migration conclude " + jobID32, answers{"POST /livemigration/conclude": {refuses(412, "ConditionFailed", "the destination is not logged in")}}},
@@ -154,6 +158,7 @@ func TestOutput(t *testing.T) {
 		{"volume/set-not-owner", "volume set web name=x", with("POST /update", refuses(400, "VolumeImpossibleCreatorIDMetaUpdate", "creatorID is not the owner"))},
 		{"volume/resize", "volume resize web 20Gi", with("POST /update/resize", echo)},
 		{"volume/resize-shrink", "volume resize web 5G --shrink --json", with("POST /update/resize", echo)},
+		{"volume/resize-by", "volume resize web +5G", answers{"POST /accessible": {byName}, "POST /info": {ok(record(webID, "web", ""))}, "POST /update/resize": {echo}}},
 		{"volume/resize-too-small", "volume resize web 5G", with("POST /update/resize", refuses(400, "VolumeDimensionNotShrinkable", "5 GB would cut off data"))},
 		{"volume/convert", "volume convert web qcow2", with("POST /update/convert", echo)},
 		{"volume/convert-locked", "volume convert web qcow2", with("POST /update/convert", refuses(409, "VolumeAlredyLocked", "volume is being cloned"))},

@@ -11,8 +11,23 @@ import (
 
 func newPoolCommand(c *cli) *cobra.Command {
 	cmd := group("pool", "Look at the pools", "Pools are the directories that volumes are kept in: those with a settings.json.", "pools")
-	cmd.AddCommand(newPoolList(c), newPoolShow(c), newPoolRefresh(c))
+	cmd.AddCommand(newPoolList(c), newPoolShow(c), newPoolRefresh(c), newPoolCreate())
 	return cmd
+}
+
+// newPoolCreate makes a command that says how pools come into being, to those who look for it here.
+func newPoolCreate() *cobra.Command {
+	const how = "a pool is made on the server: put a settings.json, {} will do, into a directory below its --root, and the server finds it"
+	return &cobra.Command{
+		Use:     "create",
+		Aliases: []string{"new", "add", "make"},
+		Short:   "Say how a pool is made",
+		Long: `There is nothing to ask the server for: put a settings.json, {} will do, into a directory below
+its --root, and the server finds it. What can stand in it, the README says.`,
+		Example: `  mkdir /mnt/fast && echo '{"max-volumes": 50}' > /mnt/fast/settings.json`,
+		Hidden:  true,
+		RunE:    func(*cobra.Command, []string) error { return usagef("%s", how) },
+	}
 }
 
 func newPoolList(c *cli) *cobra.Command {

@@ -12,15 +12,16 @@ import (
 	"elstore/api/client"
 )
 
-// bar shows on a terminal how far long work is, and is silent anywhere else.
+// bar shows on a terminal how far long work is, and is silent anywhere else. Work that is done as soon as it was asked about has none.
 type bar struct {
 	w     io.Writer // nil: silent
 	label string
 	bar   *progressbar.ProgressBar
+	told  bool
 	total int64
 }
 
-// newBar makes a bar that appears with the first progress of which the end is known. label says what is done.
+// newBar makes a bar that appears with the second progress of which the end is known, if that is not the end. label says what is done.
 func (c *cli) newBar(cmd *cobra.Command, label string) *bar {
 	b := &bar{label: label}
 	if w := cmd.ErrOrStderr(); !c.quiet && isTerminal(w) {
@@ -38,6 +39,10 @@ func isTerminal(stream any) bool {
 // bytes is told how much of a transfer is done.
 func (b *bar) bytes(done, total int64) {
 	if b.w == nil || total <= 0 {
+		return
+	}
+	if b.bar == nil && (!b.told || done >= total) {
+		b.told = true
 		return
 	}
 	if b.bar == nil || total != b.total {

@@ -23,7 +23,7 @@ type options struct {
 	iscsiListen, iscsiAdvertise []string
 	nbdListen                   []string
 
-	sambaListen string
+	sambaListen, sambaConf string
 
 	tlsCert, tlsKey, clientCA, clientCRL, oidcIssuer, oidcAudience string
 
@@ -72,6 +72,7 @@ environment, and that over the file.`,
 	f.BoolVar(&o.iscsiNoCHAP, "iscsi-no-chap", false, "let initiators in by their name alone, which they can make up: for closed networks")
 	f.StringArrayVar(&o.nbdListen, "nbd-listen", nil, "address to export volumes over NBD on, with TLS, as 127.0.0.1:10809; port 0 is any free one; may be repeated")
 	f.StringVar(&o.sambaListen, "samba-listen", "", "address to export volumes over SMB on, as 127.0.0.1:445, with an smbd of our own; needs root and Samba's programs")
+	f.StringVar(&o.sambaConf, "samba-conf", "", "smb.conf of the machine's own smbd, as /etc/samba/smb.conf: volumes are exported through that, with a share and an account of the machine for each export, and --samba-listen is where it listens (default :445)")
 	f.BoolVar(&o.sambaGuests, "samba-guests", false, "let everybody read ISO volumes that are exported over SMB and not private, without a password")
 	f.StringVar(&o.config, configFlag, "", "file with settings, YAML")
 	f.StringVar(&o.state, "state", "", "directory for the server's own state (default <root>/.elstore)")

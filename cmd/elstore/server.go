@@ -53,8 +53,10 @@ type server struct {
 	target    *iscsi.Server
 	nbds      []net.Listener // of NBD with TLS
 	network   *network.Kind
-	smb       net.Listener // nil where there are no exports over SMB; smbd has its address later
+	smb       net.Addr // of exports over SMB; nil where there are none
 	exports   *export.Service
+
+	smbListener net.Listener // that keeps smb for an smbd of our own
 
 	migrations *livemigration.Service
 
@@ -101,7 +103,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 	if s.nbds, err = listenNBD(ctx, o); err != nil {
 		return nil, err
 	}
-	if s.smb, err = listenSamba(ctx, o); err != nil {
+	if s.smb, s.smbListener, err = listenSamba(ctx, o); err != nil {
 		return nil, err
 	}
 	if s.tool, err = qemu.New(qemu.Config{}); err != nil {
@@ -135,7 +137,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		return nil, err
 	}
 	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}, Schema: cloudinit.FindSchema()})
-	if err := s.newExports(o); err != nil {
+	if err := s.newExports(o); err != nil { //nolint:contextcheck // what it puts in order has deadlines of its own
 		return nil, err
 	}
 	s.migrations, err = livemigration.New(livemigration.Config{Exports: s.exports, Events: s.events, Log: log, State: s.state.root})
@@ -150,7 +152,7 @@ func (s *server) run(ctx context.Context, o options) error {
 		ready["nbd"] = addressesOf(s.nbds)
 	}
 	if s.smb != nil {
-		ready["samba"] = s.smb.Addr().String()
+		ready["samba"] = s.smb.String()
 	}
 	s.log.Info("elstore starts", slog.Any("api", addresses), slog.Any("iscsi", portals), slog.String("version", version), slog.String("root", o.root),
 		slog.Int("pid", os.Getpid()))
@@ -347,7 +349,7 @@ func (s *server) close() error {
 	if s.fetch != nil {
 		s.fetch.Close()
 	}
-	for _, l := range []net.Listener{s.smb, s.debug} {
+	for _, l := range []net.Listener{s.smbListener, s.debug} {
 		if l != nil {
 			s.listeners = append(s.listeners, l)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,17 +21,27 @@ func newVolumeResize(c *cli) *cobra.Command {
 		Long: `Give a volume another size. It grows at any time, also while machines use it. A smaller size
 cuts off what lies beyond, so it wants --shrink, and a volume that nobody uses.
 
-SIZE is like 10G, 10Gi, 1.5T or a bare number of GB: see ` + "`elstore help sizes`" + `.`,
+SIZE is like 10G, 10Gi, 1.5T or a bare number of GB: see ` + "`elstore help sizes`" + `. With a + before it,
+it is added to the size that the volume has.`,
 		Example: `  elstore volume resize web 20G
+  elstore volume resize web +5G
   elstore volume resize web 5G --shrink`,
 		Args:              args(2, 2, "VOLUME SIZE"),
 		ValidArgsFunction: c.complete(volumes, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			size, err := parseSize(given[1])
+			text, more := strings.CutPrefix(given[1], "+")
+			size, err := parseSize(text)
 			if err != nil {
 				return err
 			}
 			return c.changing(cmd, given[0], func(s *session, id string) error {
+				if more {
+					v, err := s.Info(cmd.Context(), id)
+					if err != nil {
+						return err
+					}
+					size += client.Size(v.Size)
+				}
 				r := client.ResizeRequest{ID: id, Creator: s.me, Size: size, Shrink: shrink, Preallocation: prealloc}
 				return work[client.Echo]{
 					label: "resize", noWait: noWait,

@@ -65,6 +65,13 @@ func (s *session) abort(w *waiter, match func(*task) bool, kind abortKind) {
 		t.status = scsi.StatusTaskAborted
 		s.finishLocked(t)
 	}
+	for v := range s.visits {
+		if match(v) {
+			v.ctx.abort()
+			w.left.Add(1)
+			v.waiters = append(v.waiters, w)
+		}
+	}
 }
 
 // releaseUnlessHeld gives back data of an aborted task that nobody will look at.

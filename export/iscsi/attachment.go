@@ -26,6 +26,10 @@ type AttachmentConfig struct {
 	Shared bool
 	// Multipath admits more sessions of the same InitiatorName where Shared does not admit any.
 	Multipath bool
+	// CopyGroup names what may copy to each other: an EXTENDED COPY of a session reaches the units that the same InitiatorName has
+	// sessions with through attachments of the same group, with the rights of those. An initiator can make its name up: who it
+	// is must be sure from the attachments' Initiator, or not matter within the group. "" lets copies stay within the unit.
+	CopyGroup string
 
 	Gate     Gate     // of commands that change the medium; nil lets all pass
 	Counters Counters // of the attachment's sessions; nil leaves it to the target's

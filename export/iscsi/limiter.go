@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -75,6 +76,22 @@ func (l *Limiter) admit(kind scsi.Kind, bytes int64) time.Duration {
 	case scsi.KindOther, scsi.KindFlush:
 	}
 	return 0
+}
+
+// wait is admit that waits, or fails with the context's error.
+func (l *Limiter) wait(ctx context.Context, kind scsi.Kind, bytes int64) error {
+	wait := l.admit(kind, bytes)
+	if wait == 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // pay charges an account, and returns how long it is until it was not more than the allowance ahead before.

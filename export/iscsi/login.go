@@ -160,6 +160,7 @@ func (t *Target) enter(s *session) (old *session, status pdu.LoginStatus, err er
 	s.nexus, err = t.cfg.Unit.Attach(scsi.NexusConfig{
 		Initiator: s.portName(),
 		Port:      t.port(), ReadOnly: a.cfg.ReadOnly, Abort: s.abortByOther, Counters: s.counters(),
+		CopyTarget: s.copyTarget, Visit: s.visit, Pace: t.cfg.Limiter.wait,
 	})
 	if err != nil {
 		t.server.freeTSIH(s)

@@ -62,6 +62,7 @@ type session struct {
 	eased   *sync.Cond // the queue got shorter
 
 	tasks      map[uint32]*task // by Initiator Task Tag
+	visits     map[*task]struct{}
 	free       *task
 	lastSeq    uint64
 	ordered    int // tasks with the attribute ORDERED
@@ -78,7 +79,7 @@ type session struct {
 
 func newSession(c *conn, r login.Result) *session {
 	s := &session{
-		server: c.server, conn: c, result: r, since: time.Now().UTC(), gone: make(chan struct{}), tasks: make(map[uint32]*task),
+		server: c.server, conn: c, result: r, since: time.Now().UTC(), gone: make(chan struct{}), tasks: make(map[uint32]*task), visits: make(map[*task]struct{}),
 		sending: true, // nobody sends before the login is over
 	}
 	s.eased = sync.NewCond(&s.mu)

@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +81,7 @@ type abortable struct {
 	mu      sync.Mutex
 	aborted bool
 	done    chan struct{}
+	after   []*func()
 }
 
 var _ context.Context = (*abortable)(nil)
@@ -115,20 +117,44 @@ func (a *abortable) Err() error {
 
 func (a *abortable) abort() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.aborted {
-		return
+	after := a.after
+	a.after = nil
+	if !a.aborted && a.done != nil {
+		close(a.done)
 	}
 	a.aborted = true
-	if a.done != nil {
-		close(a.done)
+	a.mu.Unlock()
+	for _, f := range after {
+		(*f)()
+	}
+}
+
+// AfterFunc is what package context asks for when it derives a context of this one. Without it a goroutine would wait for the end of both,
+// and might come to look when the task is another command's.
+func (a *abortable) AfterFunc(f func()) (stop func() bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.aborted {
+		go f()
+		return func() bool { return false }
+	}
+	a.after = append(a.after, &f)
+	return func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		i := slices.Index(a.after, &f)
+		if i < 0 {
+			return false
+		}
+		a.after = slices.Delete(a.after, i, i+1)
+		return true
 	}
 }
 
 func (a *abortable) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.aborted, a.done = false, nil
+	a.aborted, a.done, a.after = false, nil, nil
 }
 
 // newTask takes a task of the free ones. s.mu is held.

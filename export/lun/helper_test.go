@@ -1,6 +1,7 @@
 package lun
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net"
@@ -32,6 +33,7 @@ type server struct {
 	kind    *Kind
 	chap    bool          // asked for from the next start on
 	shared  bool          // the pool is another server's too
+	boot    string        // of another host than this one
 	beside  []export.Kind // other kinds
 }
 
@@ -53,6 +55,7 @@ func (s *server) start() {
 	if s.kind, err = New(Config{Server: s.iscsi, Portals: []string{"192.0.2.1:3260", "[2001:db8::1]:3260"}, NoCHAP: !s.chap}); err != nil {
 		s.t.Fatal(err)
 	}
+	s.kind.bootID = cmp.Or(s.boot, s.kind.bootID)
 	s.exports, err = export.New(export.Config{
 		Volumes: s.Volumes, Events: s.Events, Log: slog.New(slog.DiscardHandler), ServerID: s.id, Kinds: append([]export.Kind{s.kind}, s.beside...),
 		Shared: func(string) bool { return s.shared },

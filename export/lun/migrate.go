@@ -12,6 +12,7 @@ import (
 
 var (
 	_ export.Mover     = (*Kind)(nil)
+	_ export.Returner  = (*Kind)(nil)
 	_ export.Successor = (*attached)(nil)
 	_ export.Inheritor = (*attached)(nil)
 )
@@ -59,6 +60,8 @@ func (a *attached) Inherit(ctx context.Context, from volume.ID) error {
 		}
 	}
 	u.ports.Unlock()
+	s.lend(from, a.id)
+	u.kept.lend(s.Lent)
 	if err := u.lu.Replace(ctx, s.Reservations); err != nil {
 		return fmt.Errorf("take over the reservations: %w", err)
 	}
@@ -66,4 +69,18 @@ func (a *attached) Inherit(ctx context.Context, from volume.ID) error {
 		owner, known := u.owner(r)
 		return known && owner == from
 	}, a.Nexuses()...)
+}
+
+// Return implements export.Returner: registrations and the reservation go to the initiator ports that Inherit took them from. What these
+// have no room for ends with its attachment.
+func (k *Kind) Return(records *export.Store, from, to volume.ID) error {
+	data, err := records.Load(recordName, maxRecord)
+	if err != nil || data == nil {
+		return err
+	}
+	s, err := parseSaved(data)
+	if err != nil || !s.giveBack(from, to) {
+		return nil //nolint:nilerr // whoever serves the volume next says what is wrong with its record
+	}
+	return s.save(records)
 }

@@ -69,13 +69,22 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 	a.Attachment, err = t.Attach(iscsi.AttachmentConfig{
 		CHAPName: r.User, Secret: r.Secret, MutualName: r.PeerUser, MutualSecret: r.PeerSecret,
 		Initiator: pdu.Name(r.Initiator), ReadOnly: r.ReadOnly, Shared: u.many, Multipath: r.Multipath,
-		Gate: g, Counters: a.counters, Notify: a.notify,
+		CopyGroup: copyGroup(&r), Gate: g, Counters: a.counters, Notify: a.notify,
 	})
 	if err != nil {
 		return nil, errors.Join(taken(err), u.drop(ctx, t))
 	}
 	t.attached[r.ID] = a
 	return a, nil
+}
+
+// copyGroup is what volumes may be copied to each other by who has both: one client, for one initiator that the exports name. Where they
+// name none, any machine of the client could say that it is the one that has the other volume.
+func copyGroup(r *export.Record) string {
+	if r.Initiator == "" {
+		return ""
+	}
+	return r.Client.String() + " " + r.Initiator
 }
 
 // taken classifies an error of the server: a name that is in use is the caller's to change.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"elstore/volume/nbdwire"
 )
 
 // counted is a Device that counts what is written.
@@ -56,18 +58,18 @@ func TestWhatWaitsWhenTheClientGoes(t *testing.T) {
 				read(18)
 				write(append([]byte{0, 0, 0, 3}, "IHAVEOPT\x00\x00\x00\x01\x00\x00\x00\x00"...))
 				read(10)
-				request := func(command uint16, length uint32) []byte {
-					b := binary.BigEndian.AppendUint32(nil, requestMagic)
+				request := func(command nbdwire.Command, length uint32) []byte {
+					b := binary.BigEndian.AppendUint32(nil, nbdwire.RequestMagic)
 					b = binary.BigEndian.AppendUint32(b, uint32(command))
 					b = append(b, make([]byte, 16)...)
 					return binary.BigEndian.AppendUint32(b, length)
 				}
-				write(append(request(cmdWrite, 512), make([]byte, 512)...))
+				write(append(request(nbdwire.CmdWrite, 512), make([]byte, 512)...))
 				synctest.Wait()
 				want := int32(0)
 				if polite {
 					want = 1
-					write(request(cmdDisconnect, 0))
+					write(request(nbdwire.CmdDisconnect, 0))
 					read(16)
 				}
 				ours.Close()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"elstore/volume/nbdwire"
 )
 
 // maxOption is how many bytes an option may have: the longest name and what is asked of it.
@@ -24,9 +26,9 @@ var errAborted = errors.New("the client ended the handshake")
 
 // greet begins the handshake. Without zeroes the client does without those that the oldest clients expect.
 func greet(rw io.ReadWriter) (zeroes bool, err error) {
-	greeting := binary.BigEndian.AppendUint64(nil, magic)
-	greeting = binary.BigEndian.AppendUint64(greeting, optionMagic)
-	greeting = binary.BigEndian.AppendUint16(greeting, fixedNewstyle|noZeroes)
+	greeting := binary.BigEndian.AppendUint64(nil, nbdwire.Magic)
+	greeting = binary.BigEndian.AppendUint64(greeting, nbdwire.OptionMagic)
+	greeting = binary.BigEndian.AppendUint16(greeting, nbdwire.FixedNewstyle|nbdwire.NoZeroes)
 	if _, err := rw.Write(greeting); err != nil {
 		return false, err
 	}
@@ -35,10 +37,10 @@ func greet(rw io.ReadWriter) (zeroes bool, err error) {
 		return false, err
 	}
 	theirs := binary.BigEndian.Uint32(flags[:])
-	if theirs&^(fixedNewstyle|noZeroes) != 0 || theirs&fixedNewstyle == 0 {
+	if theirs&^(nbdwire.FixedNewstyle|nbdwire.NoZeroes) != 0 || theirs&nbdwire.FixedNewstyle == 0 {
 		return false, fmt.Errorf("the client's flags are %#x", theirs)
 	}
-	return theirs&noZeroes == 0, nil
+	return theirs&nbdwire.NoZeroes == 0, nil
 }
 
 // haggle answers options until answer says that what follows is something else. It reads nothing beyond the last one.
@@ -48,7 +50,7 @@ func haggle(rw io.ReadWriter, answer func(option uint32, data []byte) (begun boo
 		if _, err := io.ReadFull(rw, header[:]); err != nil {
 			return err
 		}
-		if binary.BigEndian.Uint64(header[:]) != optionMagic {
+		if binary.BigEndian.Uint64(header[:]) != nbdwire.OptionMagic {
 			return errors.New("what came is no option")
 		}
 		option, length := binary.BigEndian.Uint32(header[8:]), int64(binary.BigEndian.Uint32(header[12:]))
@@ -56,7 +58,7 @@ func haggle(rw io.ReadWriter, answer func(option uint32, data []byte) (begun boo
 			if _, err := io.CopyN(io.Discard, rw, min(length, 1<<20)); err != nil || length > 1<<20 {
 				return fmt.Errorf("option %d has %d bytes", option, length)
 			}
-			if err := replyTo(rw, option, repTooBig, nil); err != nil {
+			if err := replyTo(rw, option, nbdwire.RepTooBig, nil); err != nil {
 				return err
 			}
 			continue
@@ -76,7 +78,7 @@ func haggle(rw io.ReadWriter, answer func(option uint32, data []byte) (begun boo
 // answer answers one option. begun says that requests come next.
 func answer(w io.Writer, e *Export, option uint32, data []byte, zeroes bool) (begun bool, err error) {
 	switch option {
-	case optExportName: // without a way to refuse, and without a reply's header
+	case nbdwire.OptExportName: // without a way to refuse, and without a reply's header
 		b := binary.BigEndian.AppendUint64(nil, uint64(e.Device.Size()))
 		b = binary.BigEndian.AppendUint16(b, e.flags())
 		if zeroes {
@@ -84,31 +86,31 @@ func answer(w io.Writer, e *Export, option uint32, data []byte, zeroes bool) (be
 		}
 		_, err := w.Write(b)
 		return true, err
-	case optAbort:
-		return false, errors.Join(replyTo(w, option, repAck, nil), errAborted)
-	case optList:
+	case nbdwire.OptAbort:
+		return false, errors.Join(replyTo(w, option, nbdwire.RepAck, nil), errAborted)
+	case nbdwire.OptList:
 		if len(data) > 0 {
-			return false, replyTo(w, option, repInvalid, nil)
+			return false, replyTo(w, option, nbdwire.RepInvalid, nil)
 		}
 		name := binary.BigEndian.AppendUint32(nil, uint32(len(e.Name)))
-		return false, errors.Join(replyTo(w, option, repServer, append(name, e.Name...)), replyTo(w, option, repAck, nil))
-	case optInfo, optGo:
+		return false, errors.Join(replyTo(w, option, nbdwire.RepServer, append(name, e.Name...)), replyTo(w, option, nbdwire.RepAck, nil))
+	case nbdwire.OptInfo, nbdwire.OptGo:
 		if name, ok := parseGo(data); !ok {
-			return false, replyTo(w, option, repInvalid, nil)
+			return false, replyTo(w, option, nbdwire.RepInvalid, nil)
 		} else if name != "" && name != e.Name {
-			return false, replyTo(w, option, repUnknown, nil)
+			return false, replyTo(w, option, nbdwire.RepUnknown, nil)
 		}
-		info := binary.BigEndian.AppendUint16(nil, infoExport)
+		info := binary.BigEndian.AppendUint16(nil, nbdwire.InfoExport)
 		info = binary.BigEndian.AppendUint64(info, uint64(e.Device.Size()))
 		info = binary.BigEndian.AppendUint16(info, e.flags())
-		sizes := binary.BigEndian.AppendUint16(nil, infoBlockSize)
+		sizes := binary.BigEndian.AppendUint16(nil, nbdwire.InfoBlockSize)
 		for _, n := range []uint32{minBlock, goodSize, maxData} {
 			sizes = binary.BigEndian.AppendUint32(sizes, n)
 		}
-		err := errors.Join(replyTo(w, option, repInfo, info), replyTo(w, option, repInfo, sizes), replyTo(w, option, repAck, nil))
-		return option == optGo, err
+		err := errors.Join(replyTo(w, option, nbdwire.RepInfo, info), replyTo(w, option, nbdwire.RepInfo, sizes), replyTo(w, option, nbdwire.RepAck, nil))
+		return option == nbdwire.OptGo, err
 	}
-	return false, replyTo(w, option, repUnsup, nil)
+	return false, replyTo(w, option, nbdwire.RepUnsup, nil)
 }
 
 // parseGo reads what NBD_OPT_INFO and NBD_OPT_GO come with: a name, and which information is wanted; all is given.
@@ -126,7 +128,7 @@ func parseGo(data []byte) (name string, ok bool) {
 }
 
 func replyTo(w io.Writer, option, reply uint32, data []byte) error {
-	b := binary.BigEndian.AppendUint64(nil, optionReply)
+	b := binary.BigEndian.AppendUint64(nil, nbdwire.OptionReply)
 	b = binary.BigEndian.AppendUint32(b, option)
 	b = binary.BigEndian.AppendUint32(b, reply)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))

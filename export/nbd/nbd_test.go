@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"elstore/volume/nbdwire"
 )
 
 // disk is a medium in memory.
@@ -107,7 +109,7 @@ func (p *peer) greet(flags uint32) {
 
 func (p *peer) option(option uint32, data []byte) {
 	p.t.Helper()
-	b := binary.BigEndian.AppendUint64(nil, optionMagic)
+	b := binary.BigEndian.AppendUint64(nil, nbdwire.OptionMagic)
 	b = binary.BigEndian.AppendUint32(b, option)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
 	p.write(append(b, data...))
@@ -121,45 +123,45 @@ func (p *peer) reply() (reply uint32, data []byte) {
 
 func goFor(name string) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(name)))
-	return append(append(b, name...), 0, 1, 0, infoBlockSize)
+	return append(append(b, name...), 0, 1, 0, nbdwire.InfoBlockSize)
 }
 
 // begin does the handshake and returns the transmission flags.
 func (p *peer) begin() (flags uint16) {
 	p.t.Helper()
-	p.greet(fixedNewstyle | noZeroes)
-	p.option(optGo, goFor(""))
+	p.greet(nbdwire.FixedNewstyle | nbdwire.NoZeroes)
+	p.option(nbdwire.OptGo, goFor(""))
 	for {
 		switch reply, data := p.reply(); {
-		case reply == repAck:
+		case reply == nbdwire.RepAck:
 			return flags
-		case reply != repInfo:
+		case reply != nbdwire.RepInfo:
 			p.t.Fatalf("reply %#x", reply)
-		case binary.BigEndian.Uint16(data) == infoExport:
+		case binary.BigEndian.Uint16(data) == nbdwire.InfoExport:
 			flags = binary.BigEndian.Uint16(data[10:])
 		}
 	}
 }
 
 // do runs a request and returns its error number, and the data of a read.
-func (p *peer) do(command, flags uint16, offset uint64, length uint32, data []byte) (errno syscall.Errno, out []byte) {
+func (p *peer) do(command nbdwire.Command, flags uint16, offset uint64, length uint32, data []byte) (errno syscall.Errno, out []byte) {
 	p.t.Helper()
 	p.write(requestOf(command, flags, offset, length, data))
 	h := p.read(16)
-	if binary.BigEndian.Uint32(h) != replyMagic || string(h[8:]) != "cookie!!" {
+	if binary.BigEndian.Uint32(h) != nbdwire.SimpleMagic || string(h[8:]) != "cookie!!" {
 		p.t.Fatalf("reply % x", h)
 	}
 	errno = syscall.Errno(binary.BigEndian.Uint32(h[4:]))
-	if errno == 0 && command == cmdRead {
+	if errno == 0 && command == nbdwire.CmdRead {
 		out = p.read(int(length))
 	}
 	return errno, out
 }
 
-func requestOf(command, flags uint16, offset uint64, length uint32, data []byte) []byte {
-	b := binary.BigEndian.AppendUint32(nil, requestMagic)
+func requestOf(command nbdwire.Command, flags uint16, offset uint64, length uint32, data []byte) []byte {
+	b := binary.BigEndian.AppendUint32(nil, nbdwire.RequestMagic)
 	b = binary.BigEndian.AppendUint16(b, flags)
-	b = binary.BigEndian.AppendUint16(b, command)
+	b = binary.BigEndian.AppendUint16(b, uint16(command))
 	b = append(b, "cookie!!"...)
 	b = binary.BigEndian.AppendUint64(b, offset)
 	b = binary.BigEndian.AppendUint32(b, length)
@@ -177,29 +179,29 @@ func TestRequests(t *testing.T) {
 	tests := []struct {
 		name    string
 		change  func(e *Export, d *disk)
-		command uint16
+		command nbdwire.Command
 		flags   uint16
 		offset  uint64
 		length  uint32
 		want    syscall.Errno
 	}{
-		{"read", nil, cmdRead, 0, 512, 1024, 0},
-		{"read the end", nil, cmdRead, 0, 1<<20 - 512, 512, 0},
-		{"read past the end", nil, cmdRead, 0, 1<<20 - 512, 1024, syscall.EINVAL},
-		{"read from far off", nil, cmdRead, 0, 1 << 63, 512, syscall.EINVAL},
-		{"read too much", nil, cmdRead, 0, 0, maxData + 512, syscall.EINVAL},
-		{"write", nil, cmdWrite, 0, 512, 512, 0},
-		{"write through", nil, cmdWrite, flagFUA, 512, 512, 0},
-		{"write past the end", nil, cmdWrite, 0, 1 << 20, 512, syscall.ENOSPC},
-		{"write what is read-only", func(e *Export, _ *disk) { e.ReadOnly = true }, cmdWrite, 0, 0, 512, syscall.EPERM},
-		{"write without the pen", func(e *Export, _ *disk) { e.Gate = shutGate{} }, cmdWrite, 0, 0, 512, syscall.EPERM},
-		{"read without the pen", func(e *Export, _ *disk) { e.Gate = shutGate{} }, cmdRead, 0, 0, 512, 0},
-		{"write to a full disk", func(_ *Export, d *disk) { d.fail = syscall.ENOSPC }, cmdWrite, 0, 0, 512, syscall.ENOSPC},
-		{"read a broken disk", func(_ *Export, d *disk) { d.fail = errors.New("broken") }, cmdRead, 0, 0, 512, syscall.EIO},
-		{"flush", nil, cmdFlush, 0, 0, 0, 0},
-		{"trim", nil, cmdTrim, 0, 0, 4096, 0},
-		{"trim past the end", nil, cmdTrim, 0, 1 << 20, 512, syscall.EINVAL},
-		{"write zeroes", nil, cmdWriteZeroes, flagNoHole, 0, 1 << 20, 0},
+		{"read", nil, nbdwire.CmdRead, 0, 512, 1024, 0},
+		{"read the end", nil, nbdwire.CmdRead, 0, 1<<20 - 512, 512, 0},
+		{"read past the end", nil, nbdwire.CmdRead, 0, 1<<20 - 512, 1024, syscall.EINVAL},
+		{"read from far off", nil, nbdwire.CmdRead, 0, 1 << 63, 512, syscall.EINVAL},
+		{"read too much", nil, nbdwire.CmdRead, 0, 0, maxData + 512, syscall.EINVAL},
+		{"write", nil, nbdwire.CmdWrite, 0, 512, 512, 0},
+		{"write through", nil, nbdwire.CmdWrite, nbdwire.FlagFUA, 512, 512, 0},
+		{"write past the end", nil, nbdwire.CmdWrite, 0, 1 << 20, 512, syscall.ENOSPC},
+		{"write what is read-only", func(e *Export, _ *disk) { e.ReadOnly = true }, nbdwire.CmdWrite, 0, 0, 512, syscall.EPERM},
+		{"write without the pen", func(e *Export, _ *disk) { e.Gate = shutGate{} }, nbdwire.CmdWrite, 0, 0, 512, syscall.EPERM},
+		{"read without the pen", func(e *Export, _ *disk) { e.Gate = shutGate{} }, nbdwire.CmdRead, 0, 0, 512, 0},
+		{"write to a full disk", func(_ *Export, d *disk) { d.fail = syscall.ENOSPC }, nbdwire.CmdWrite, 0, 0, 512, syscall.ENOSPC},
+		{"read a broken disk", func(_ *Export, d *disk) { d.fail = errors.New("broken") }, nbdwire.CmdRead, 0, 0, 512, syscall.EIO},
+		{"flush", nil, nbdwire.CmdFlush, 0, 0, 0, 0},
+		{"trim", nil, nbdwire.CmdTrim, 0, 0, 4096, 0},
+		{"trim past the end", nil, nbdwire.CmdTrim, 0, 1 << 20, 512, syscall.EINVAL},
+		{"write zeroes", nil, nbdwire.CmdWriteZeroes, nbdwire.FlagNoHole, 0, 1 << 20, 0},
 		{"an unknown command", nil, 9, 0, 0, 0, syscall.EINVAL},
 	}
 	for _, tt := range tests {
@@ -216,27 +218,27 @@ func TestRequests(t *testing.T) {
 				tt.change(&e, d)
 			}
 			p := dial(t, e)
-			if flags := p.begin(); flags&readOnly != 0 != e.ReadOnly {
+			if flags := p.begin(); flags&nbdwire.ReadOnly != 0 != e.ReadOnly {
 				t.Errorf("flags %#x", flags)
 			}
 			var data []byte
-			if tt.command == cmdWrite {
+			if tt.command == nbdwire.CmdWrite {
 				data = sector
 			}
 			got, _ := p.do(tt.command, tt.flags, tt.offset, tt.length, data)
 			if got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
-			if tt.command == cmdWrite && (d.data[512] == 7) != (got == 0) && tt.offset == 512 {
+			if tt.command == nbdwire.CmdWrite && (d.data[512] == 7) != (got == 0) && tt.offset == 512 {
 				t.Error("the write did otherwise than it was answered")
 			}
-			if through := tt.flags&flagFUA != 0 && tt.command == cmdWrite; d.flushes != 1 && (through || tt.command == cmdFlush) {
+			if through := tt.flags&nbdwire.FlagFUA != 0 && tt.command == nbdwire.CmdWrite; d.flushes != 1 && (through || tt.command == nbdwire.CmdFlush) {
 				t.Errorf("%d flushes", d.flushes)
 			}
 			if counted.Load() != 1 || (failures.Load() == 1) != (tt.want != 0) {
 				t.Errorf("counted %d, %d of them failed", counted.Load(), failures.Load())
 			}
-			p.write(requestOf(cmdDisconnect, 0, 0, 0, nil))
+			p.write(requestOf(nbdwire.CmdDisconnect, 0, 0, 0, nil))
 			if err := <-p.end; err != nil {
 				t.Errorf("ended with %v", err)
 			}
@@ -248,45 +250,45 @@ func TestHandshake(t *testing.T) {
 	e := Export{Name: "volume", Device: newDisk()}
 	t.Run("options", func(t *testing.T) {
 		p := dial(t, e)
-		p.greet(fixedNewstyle)
+		p.greet(nbdwire.FixedNewstyle)
 		for _, c := range []struct {
 			option uint32
 			data   []byte
 			want   uint32
 		}{
-			{8, nil, repUnsup},
-			{optList, []byte{1}, repInvalid},
-			{optGo, nil, repInvalid},
-			{optGo, goFor("other"), repUnknown},
-			{optInfo, append(goFor("volume"), 0), repInvalid},
-			{optGo, []byte{0xff, 0xff, 0xff, 0xff, 0, 0}, repInvalid},
-			{optGo, make([]byte, maxOption+1), repTooBig},
+			{8, nil, nbdwire.RepUnsup},
+			{nbdwire.OptList, []byte{1}, nbdwire.RepInvalid},
+			{nbdwire.OptGo, nil, nbdwire.RepInvalid},
+			{nbdwire.OptGo, goFor("other"), nbdwire.RepUnknown},
+			{nbdwire.OptInfo, append(goFor("volume"), 0), nbdwire.RepInvalid},
+			{nbdwire.OptGo, []byte{0xff, 0xff, 0xff, 0xff, 0, 0}, nbdwire.RepInvalid},
+			{nbdwire.OptGo, make([]byte, maxOption+1), nbdwire.RepTooBig},
 		} {
 			p.option(c.option, c.data)
 			if got, _ := p.reply(); got != c.want {
 				t.Errorf("option %d % .20x: reply %#x, want %#x", c.option, c.data, got, c.want)
 			}
 		}
-		p.option(optList, nil)
-		if got, data := p.reply(); got != repServer || string(data[4:]) != "volume" {
+		p.option(nbdwire.OptList, nil)
+		if got, data := p.reply(); got != nbdwire.RepServer || string(data[4:]) != "volume" {
 			t.Errorf("list: %#x %q", got, data)
 		}
-		if got, _ := p.reply(); got != repAck {
+		if got, _ := p.reply(); got != nbdwire.RepAck {
 			t.Errorf("list: %#x", got)
 		}
-		p.option(optExportName, []byte("whatever"))
+		p.option(nbdwire.OptExportName, []byte("whatever"))
 		if b := p.read(8 + 2 + 124); binary.BigEndian.Uint64(b) != 1<<20 {
 			t.Errorf("% x", b)
 		}
-		if errno, _ := p.do(cmdRead, 0, 0, 512, nil); errno != 0 {
+		if errno, _ := p.do(nbdwire.CmdRead, 0, 0, 512, nil); errno != 0 {
 			t.Error(errno)
 		}
 	})
 	t.Run("abort", func(t *testing.T) {
 		p := dial(t, e)
-		p.greet(fixedNewstyle)
-		p.option(optAbort, nil)
-		if got, _ := p.reply(); got != repAck {
+		p.greet(nbdwire.FixedNewstyle)
+		p.option(nbdwire.OptAbort, nil)
+		if got, _ := p.reply(); got != nbdwire.RepAck {
 			t.Errorf("%#x", got)
 		}
 		if err := <-p.end; err != nil {
@@ -295,12 +297,12 @@ func TestHandshake(t *testing.T) {
 	})
 	for name, say := range map[string]func(p *peer){
 		"an old client":        func(p *peer) { p.greet(0) },
-		"unknown flags":        func(p *peer) { p.greet(fixedNewstyle | 8) },
-		"nonsense":             func(p *peer) { p.greet(fixedNewstyle); p.write(make([]byte, 16)) },
-		"nonsense afterwards":  func(p *peer) { p.begin(); p.write(make([]byte, requestSize)) },
-		"a write that is huge": func(p *peer) { p.begin(); p.write(requestOf(cmdWrite, 0, 0, maxData+1, nil)) },
+		"unknown flags":        func(p *peer) { p.greet(nbdwire.FixedNewstyle | 8) },
+		"nonsense":             func(p *peer) { p.greet(nbdwire.FixedNewstyle); p.write(make([]byte, 16)) },
+		"nonsense afterwards":  func(p *peer) { p.begin(); p.write(make([]byte, nbdwire.RequestSize)) },
+		"a write that is huge": func(p *peer) { p.begin(); p.write(requestOf(nbdwire.CmdWrite, 0, 0, maxData+1, nil)) },
 		"options without end": func(p *peer) {
-			p.greet(fixedNewstyle)
+			p.greet(nbdwire.FixedNewstyle)
 			for range maxOptions {
 				p.option(99, nil)
 				p.reply()
@@ -324,7 +326,7 @@ func TestEndWaitsForWhatRuns(t *testing.T) {
 	p := dial(t, Export{Device: d})
 	p.begin()
 	for range 4 {
-		p.write(requestOf(cmdWrite, 0, 0, 512, make([]byte, 512)))
+		p.write(requestOf(nbdwire.CmdWrite, 0, 0, 512, make([]byte, 512)))
 	}
 	for d.waiting.Load() < 4 {
 		select {
@@ -344,17 +346,17 @@ func TestEndWaitsForWhatRuns(t *testing.T) {
 }
 
 func FuzzServe(f *testing.F) {
-	greeting := binary.BigEndian.AppendUint32(nil, fixedNewstyle|noZeroes)
+	greeting := binary.BigEndian.AppendUint32(nil, nbdwire.FixedNewstyle|nbdwire.NoZeroes)
 	option := func(option uint32, data []byte) []byte {
-		b := binary.BigEndian.AppendUint64(nil, optionMagic)
+		b := binary.BigEndian.AppendUint64(nil, nbdwire.OptionMagic)
 		b = binary.BigEndian.AppendUint32(b, option)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
 		return append(b, data...)
 	}
-	begun := append(bytes.Clone(greeting), option(optGo, goFor(""))...)
-	f.Add(append(bytes.Clone(begun), requestOf(cmdWrite, flagFUA, 0, 512, make([]byte, 512))...))
-	f.Add(append(bytes.Clone(begun), requestOf(cmdRead, 0, 1<<20-512, 1024, nil)...))
-	f.Add(append(bytes.Clone(greeting), option(optList, nil)...))
+	begun := append(bytes.Clone(greeting), option(nbdwire.OptGo, goFor(""))...)
+	f.Add(append(bytes.Clone(begun), requestOf(nbdwire.CmdWrite, nbdwire.FlagFUA, 0, 512, make([]byte, 512))...))
+	f.Add(append(bytes.Clone(begun), requestOf(nbdwire.CmdRead, 0, 1<<20-512, 1024, nil)...))
+	f.Add(append(bytes.Clone(greeting), option(nbdwire.OptList, nil)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ours, theirs := net.Pipe()
 		end := make(chan error, 1)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"elstore/volume/nbdwire"
 )
 
 // Secured is a connection whose client has begun TLS as its Config demands.
@@ -35,16 +37,16 @@ func Secure(ctx context.Context, conn net.Conn, cfg *tls.Config) (_ *Secured, er
 	}
 	err = haggle(conn, func(option uint32, data []byte) (bool, error) {
 		switch {
-		case option == optStartTLS && len(data) == 0:
-			return true, replyTo(conn, option, repAck, nil)
-		case option == optStartTLS:
-			return false, replyTo(conn, option, repInvalid, nil)
-		case option == optAbort:
-			return false, errors.Join(replyTo(conn, option, repAck, nil), errAborted)
-		case option == optExportName: // which has no reply that would refuse
+		case option == nbdwire.OptStartTLS && len(data) == 0:
+			return true, replyTo(conn, option, nbdwire.RepAck, nil)
+		case option == nbdwire.OptStartTLS:
+			return false, replyTo(conn, option, nbdwire.RepInvalid, nil)
+		case option == nbdwire.OptAbort:
+			return false, errors.Join(replyTo(conn, option, nbdwire.RepAck, nil), errAborted)
+		case option == nbdwire.OptExportName: // which has no reply that would refuse
 			return false, errors.New("the client asks for an export without TLS")
 		}
-		return false, replyTo(conn, option, repTLSReqd, nil)
+		return false, replyTo(conn, option, nbdwire.RepTLSReqd, nil)
 	})
 	if err != nil {
 		return nil, err

@@ -13,6 +13,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"elstore/volume/nbdwire"
 )
 
 // serverTLS makes the configuration of a server that asks for no certificate.
@@ -54,18 +56,18 @@ func dialSecure(t *testing.T, e Export) *peer {
 func TestSecure(t *testing.T) {
 	d := newDisk()
 	p := dialSecure(t, Export{Name: "volume", Device: d})
-	p.greet(fixedNewstyle | noZeroes)
+	p.greet(nbdwire.FixedNewstyle | nbdwire.NoZeroes)
 	for _, c := range []struct {
 		option uint32
 		data   []byte
 		want   uint32
 	}{
-		{optGo, goFor("volume"), repTLSReqd},
-		{optInfo, goFor("volume"), repTLSReqd},
-		{optList, nil, repTLSReqd},
-		{99, nil, repTLSReqd},
-		{optStartTLS, []byte{1}, repInvalid},
-		{optStartTLS, nil, repAck},
+		{nbdwire.OptGo, goFor("volume"), nbdwire.RepTLSReqd},
+		{nbdwire.OptInfo, goFor("volume"), nbdwire.RepTLSReqd},
+		{nbdwire.OptList, nil, nbdwire.RepTLSReqd},
+		{99, nil, nbdwire.RepTLSReqd},
+		{nbdwire.OptStartTLS, []byte{1}, nbdwire.RepInvalid},
+		{nbdwire.OptStartTLS, nil, nbdwire.RepAck},
 	} {
 		p.option(c.option, c.data)
 		if got, data := p.reply(); got != c.want || len(data) > 0 {
@@ -73,22 +75,22 @@ func TestSecure(t *testing.T) {
 		}
 	}
 	p.conn = tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true}) // who the server is is its owner's business
-	p.option(optStartTLS, nil)
-	if got, _ := p.reply(); got != repUnsup {
+	p.option(nbdwire.OptStartTLS, nil)
+	if got, _ := p.reply(); got != nbdwire.RepUnsup {
 		t.Errorf("TLS in TLS: reply %#x", got)
 	}
-	p.option(optGo, goFor("volume"))
+	p.option(nbdwire.OptGo, goFor("volume"))
 	for {
-		if got, _ := p.reply(); got == repAck {
+		if got, _ := p.reply(); got == nbdwire.RepAck {
 			break
-		} else if got != repInfo {
+		} else if got != nbdwire.RepInfo {
 			t.Fatalf("reply %#x", got)
 		}
 	}
-	if errno, _ := p.do(cmdWrite, flagFUA, 512, 512, bytes.Repeat([]byte{7}, 512)); errno != 0 || d.data[512] != 7 {
+	if errno, _ := p.do(nbdwire.CmdWrite, nbdwire.FlagFUA, 512, 512, bytes.Repeat([]byte{7}, 512)); errno != 0 || d.data[512] != 7 {
 		t.Error(errno)
 	}
-	if errno, out := p.do(cmdRead, 0, 0, 1024, nil); errno != 0 || out[511] != 0 || out[512] != 7 {
+	if errno, out := p.do(nbdwire.CmdRead, 0, 0, 1024, nil); errno != 0 || out[511] != 0 || out[512] != 7 {
 		t.Error(errno)
 	}
 	p.stop()
@@ -100,20 +102,20 @@ func TestSecure(t *testing.T) {
 // Nobody gets anything without TLS.
 func TestSecureRefuses(t *testing.T) {
 	for name, say := range map[string]func(p *peer){
-		"an export by name": func(p *peer) { p.option(optExportName, []byte("volume")) },
+		"an export by name": func(p *peer) { p.option(nbdwire.OptExportName, []byte("volume")) },
 		"what is no option": func(p *peer) { p.write(make([]byte, 16)) },
 		"what goes on in the clear": func(p *peer) {
-			p.option(optStartTLS, nil)
+			p.option(nbdwire.OptStartTLS, nil)
 			p.reply()
 			go func() { _, _ = io.Copy(io.Discard, p.conn) }() // TLS says why it ends
-			p.option(optGo, goFor("volume"))
+			p.option(nbdwire.OptGo, goFor("volume"))
 		},
-		"an abort": func(p *peer) { p.option(optAbort, nil); p.reply() },
+		"an abort": func(p *peer) { p.option(nbdwire.OptAbort, nil); p.reply() },
 		"silence":  func(p *peer) { p.stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := dialSecure(t, Export{Name: "volume", Device: newDisk()})
-			p.greet(fixedNewstyle | noZeroes)
+			p.greet(nbdwire.FixedNewstyle | nbdwire.NoZeroes)
 			say(p)
 			if err := <-p.end; err == nil {
 				t.Error("it was served")
@@ -138,19 +140,19 @@ func TestPace(t *testing.T) {
 	}})
 	p.begin()
 	for _, tt := range []struct {
-		command uint16
+		command nbdwire.Command
 		length  uint32
 		want    asked
 	}{
-		{cmdRead, 512, asked{Read, 512}},
-		{cmdWrite, 512, asked{Write, 512}},
-		{cmdTrim, 4096, asked{Write, 0}},
-		{cmdWriteZeroes, 4096, asked{Write, 0}},
-		{cmdFlush, 0, asked{Other, 0}},
-		{cmdRead, 1024, asked{Read, 1024}},
+		{nbdwire.CmdRead, 512, asked{Read, 512}},
+		{nbdwire.CmdWrite, 512, asked{Write, 512}},
+		{nbdwire.CmdTrim, 4096, asked{Write, 0}},
+		{nbdwire.CmdWriteZeroes, 4096, asked{Write, 0}},
+		{nbdwire.CmdFlush, 0, asked{Other, 0}},
+		{nbdwire.CmdRead, 1024, asked{Read, 1024}},
 	} {
 		var data []byte
-		if tt.command == cmdWrite {
+		if tt.command == nbdwire.CmdWrite {
 			data = make([]byte, tt.length)
 		}
 		errno, _ := p.do(tt.command, 0, 0, tt.length, data)
@@ -162,15 +164,15 @@ func TestPace(t *testing.T) {
 
 func FuzzSecure(f *testing.F) {
 	cfg := serverTLS(f)
-	greeting := binary.BigEndian.AppendUint32(nil, fixedNewstyle|noZeroes)
+	greeting := binary.BigEndian.AppendUint32(nil, nbdwire.FixedNewstyle|nbdwire.NoZeroes)
 	option := func(option uint32, data []byte) []byte {
-		b := binary.BigEndian.AppendUint64(bytes.Clone(greeting), optionMagic)
+		b := binary.BigEndian.AppendUint64(bytes.Clone(greeting), nbdwire.OptionMagic)
 		b = binary.BigEndian.AppendUint32(b, option)
 		return append(binary.BigEndian.AppendUint32(b, uint32(len(data))), data...)
 	}
-	f.Add(option(optStartTLS, nil))
-	f.Add(append(option(optStartTLS, nil), 22, 3, 1, 0, 5))
-	f.Add(option(optGo, goFor("v")))
+	f.Add(option(nbdwire.OptStartTLS, nil))
+	f.Add(append(option(nbdwire.OptStartTLS, nil), 22, 3, 1, 0, 5))
+	f.Add(option(nbdwire.OptGo, goFor("v")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ours, theirs := net.Pipe()
 		end := make(chan error, 1)

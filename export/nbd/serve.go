@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"elstore/volume/nbdwire"
 )
 
 // Device is the medium of an export. Every method may be called from many goroutines at once.
@@ -36,7 +38,8 @@ type Export struct {
 	Name     string
 	Device   Device
 	ReadOnly bool
-	Gate     Gate // nil lets all pass
+	Gate     Gate   // nil lets all pass
+	Order    *Order // of all connections to it; nil is that it has one at a time
 	// Count is told of each request that ended: what it was, how many bytes it moved, whether it failed, and how long it
 	// took. It may be called from many goroutines at once. Nil is not told.
 	Count func(kind Kind, bytes int, failed bool, took time.Duration)
@@ -57,11 +60,11 @@ const (
 
 func (e *Export) flags() uint16 {
 	// Every connection's flush covers the writes of all, so a client may have several.
-	flags := uint16(hasFlags | sendFlush | sendFUA | canMultiConn)
+	flags := uint16(nbdwire.HasFlags | nbdwire.SendFlush | nbdwire.SendFUA | nbdwire.CanMultiConn)
 	if e.ReadOnly {
-		return flags | readOnly
+		return flags | nbdwire.ReadOnly
 	}
-	return flags | sendTrim | sendWriteZeroes
+	return flags | nbdwire.SendTrim | nbdwire.SendWriteZeroes
 }
 
 const (
@@ -131,25 +134,20 @@ type server struct {
 
 // request is one, with its data.
 type request struct {
-	flags, command uint16
-	cookie         [8]byte
-	offset         int64
-	length         int64
-	data           []byte
+	flags   uint16
+	command nbdwire.Command
+	cookie  [8]byte
+	offset  int64
+	length  int64
+	data    []byte
 }
 
-// Sizes of headers, in bytes.
-const (
-	requestSize = 28
-	replySize   = 16
-)
-
 // parseRequest reads a request's header.
-func parseRequest(b *[requestSize]byte) (r request, err error) {
-	if binary.BigEndian.Uint32(b[:]) != requestMagic {
+func parseRequest(b *[nbdwire.RequestSize]byte) (r request, err error) {
+	if binary.BigEndian.Uint32(b[:]) != nbdwire.RequestMagic {
 		return r, errors.New("what came is no request")
 	}
-	r.flags, r.command = binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
+	r.flags, r.command = binary.BigEndian.Uint16(b[4:]), nbdwire.Command(binary.BigEndian.Uint16(b[6:]))
 	copy(r.cookie[:], b[8:])
 	r.offset, r.length = int64(binary.BigEndian.Uint64(b[16:])), int64(binary.BigEndian.Uint32(b[24:]))
 	return r, nil
@@ -158,7 +156,7 @@ func parseRequest(b *[requestSize]byte) (r request, err error) {
 func (s *server) receive() error {
 	in := bufio.NewReaderSize(s.conn, 64<<10)
 	for {
-		var header [requestSize]byte
+		var header [nbdwire.RequestSize]byte
 		if _, err := io.ReadFull(in, header[:]); err != nil {
 			return err
 		}
@@ -166,13 +164,13 @@ func (s *server) receive() error {
 		switch {
 		case err != nil:
 			return err
-		case r.command == cmdDisconnect:
+		case r.command == nbdwire.CmdDisconnect:
 			return errBye
-		case r.command == cmdWrite && r.length > maxData:
+		case r.command == nbdwire.CmdWrite && r.length > maxData:
 			return fmt.Errorf("a write of %d bytes is over %d", r.length, maxData)
 		}
 		s.room <- struct{}{} // before its data takes memory
-		if r.command == cmdWrite {
+		if r.command == nbdwire.CmdWrite {
 			r.data = make([]byte, r.length)
 			if _, err := io.ReadFull(in, r.data); err != nil {
 				return err
@@ -197,9 +195,9 @@ func (s *server) answer(r *request) {
 		s.export.Count(kind, moved, err != nil, time.Since(began))
 	}
 	if err != nil || out == nil {
-		out = make([]byte, replySize)
+		out = make([]byte, nbdwire.SimpleSize)
 	}
-	binary.BigEndian.PutUint32(out, replyMagic)
+	binary.BigEndian.PutUint32(out, nbdwire.SimpleMagic)
 	binary.BigEndian.PutUint32(out[4:], errnoOf(err))
 	copy(out[8:], r.cookie[:])
 	s.sending.Lock()
@@ -215,11 +213,11 @@ func (s *server) paced(r *request) (out []byte, kind Kind, err error) {
 	if s.export.Pace != nil {
 		kind, bytes := Other, 0
 		switch r.command {
-		case cmdRead:
+		case nbdwire.CmdRead:
 			kind, bytes = Read, int(r.length)
-		case cmdWrite:
+		case nbdwire.CmdWrite:
 			kind, bytes = Write, int(r.length)
-		case cmdTrim, cmdWriteZeroes: // they move nothing
+		case nbdwire.CmdTrim, nbdwire.CmdWriteZeroes: // they move nothing
 			kind = Write
 		}
 		if err := s.export.Pace(s.ctx, kind, bytes); err != nil {
@@ -238,23 +236,23 @@ func (s *server) run(r *request) (out []byte, kind Kind, err error) {
 	size := e.Device.Size()
 	inside := r.offset >= 0 && r.offset <= size && r.length <= size-r.offset
 	switch r.command {
-	case cmdRead:
+	case nbdwire.CmdRead:
 		if !inside || r.length > maxData {
 			return nil, Read, syscall.EINVAL
 		}
-		out = make([]byte, replySize+r.length)
-		_, err = e.Device.ReadAt(out[replySize:], r.offset)
+		out = make([]byte, nbdwire.SimpleSize+r.length)
+		_, err = e.Device.ReadAt(out[nbdwire.SimpleSize:], r.offset)
 		return out, Read, err
-	case cmdFlush:
+	case nbdwire.CmdFlush:
 		return nil, Other, e.Device.Flush(s.ctx)
-	case cmdWrite, cmdTrim, cmdWriteZeroes:
+	case nbdwire.CmdWrite, nbdwire.CmdTrim, nbdwire.CmdWriteZeroes:
 	default:
 		return nil, Other, syscall.EINVAL
 	}
 	switch {
 	case e.ReadOnly:
 		return nil, Write, syscall.EPERM
-	case !inside && r.command == cmdWrite:
+	case !inside && r.command == nbdwire.CmdWrite:
 		return nil, Write, syscall.ENOSPC
 	case !inside:
 		return nil, Write, syscall.EINVAL
@@ -264,15 +262,22 @@ func (s *server) run(r *request) (out []byte, kind Kind, err error) {
 	if e.Gate != nil {
 		defer e.Gate.Leave()
 	}
-	switch r.command {
-	case cmdWrite:
-		_, err = e.Device.WriteAt(r.data, r.offset)
-	case cmdTrim:
-		err = e.Device.Discard(r.offset, r.length)
-	case cmdWriteZeroes:
-		err = e.Device.WriteZeroes(r.offset, r.length, r.flags&flagNoHole == 0)
+	if e.Order != nil {
+		end, err := e.Order.begin(s.ctx, s, r.offset, r.length)
+		if err != nil {
+			return nil, Write, err
+		}
+		defer end()
 	}
-	if err == nil && r.flags&flagFUA != 0 {
+	switch r.command {
+	case nbdwire.CmdWrite:
+		_, err = e.Device.WriteAt(r.data, r.offset)
+	case nbdwire.CmdTrim:
+		err = e.Device.Discard(r.offset, r.length)
+	case nbdwire.CmdWriteZeroes:
+		err = e.Device.WriteZeroes(r.offset, r.length, r.flags&nbdwire.FlagNoHole == 0)
+	}
+	if err == nil && r.flags&nbdwire.FlagFUA != 0 {
 		err = e.Device.Flush(s.ctx)
 	}
 	return nil, Write, err

@@ -23,6 +23,12 @@ type share struct {
 	ended    bool // guests were let in before: what smbd has of that is to be replaced
 }
 
+// denied is what a share has not: the file is shared with others, and stays what it is.
+var denied = []string{
+	"oplocks", "level2 oplocks", "kernel oplocks", "durable handles", "posix locking", "kernel share modes", "store dos attributes",
+	"map archive", "map readonly", "ea support", "nt acl support", "follow symlinks", "wide links", "use sendfile", "strict allocate",
+}
+
 // globalConf writes smb.conf for an smbd that listens on an address.
 func globalConf(at *net.TCPAddr, guests bool) []byte {
 	var b bytes.Buffer
@@ -71,12 +77,7 @@ func globalConf(at *net.TCPAddr, guests bool) []byte {
 	set("disable spoolss", "yes")
 	set("printcap name", "/dev/null")
 	set("host msdfs", "no")
-	// The file is shared with others, and stays what it is.
-	for _, key := range []string{
-		"oplocks", "level2 oplocks", "kernel oplocks", "smb2 leases", "durable handles", "posix locking", "kernel share modes",
-		"store dos attributes", "map archive", "map readonly", "ea support", "nt acl support", "follow symlinks", "wide links",
-		"unix extensions", "use sendfile", "strict allocate",
-	} {
+	for _, key := range append([]string{"smb2 leases", "unix extensions"}, denied...) {
 		set(key, "no")
 	}
 	set("strict sync", "yes")
@@ -93,22 +94,35 @@ func globalConf(at *net.TCPAddr, guests bool) []byte {
 // shareKey is where Samba's registry has shares, as subkeys.
 const shareKey = `HKEY_LOCAL_MACHINE\SOFTWARE\Samba\smbconf`
 
-// registryConf writes a change of the registry, in the form of .reg files: shares that come, and names of those that go.
-func registryConf(come []share, gone []string) []byte {
+// setting is a parameter of a share.
+type setting struct{ key, value string }
+
+// ownValues are the settings of a share of the own smbd.
+func ownValues(s share) []setting {
+	list := []setting{{"path", volumesDir + "/" + s.name}}
+	if s.readonly {
+		list = append(list, setting{"read only", "yes"})
+	}
+	if s.guests {
+		list = append(list, setting{"valid users", s.name + " " + guestName}, setting{"guest ok", "yes"})
+	} else if s.ended {
+		list = append(list, setting{"valid users", s.name}, setting{"guest ok", "no"})
+	}
+	return list
+}
+
+// registryConf writes a change of the registry, in the form of .reg files: shares that come, with their settings, and names of those that
+// go.
+func registryConf(come []share, gone []string, values func(share) []setting) []byte {
 	var b bytes.Buffer
 	b.WriteString("Windows Registry Editor Version 5.00\n")
 	for _, name := range gone {
 		fmt.Fprintf(&b, "\n[-%s\\%s]\n", shareKey, name)
 	}
 	for _, s := range come {
-		fmt.Fprintf(&b, "\n[%s\\%s]\n%q=%q\n", shareKey, s.name, "path", volumesDir+"/"+s.name)
-		if s.readonly {
-			fmt.Fprintf(&b, "%q=%q\n", "read only", "yes")
-		}
-		if s.guests {
-			fmt.Fprintf(&b, "%q=%q\n%q=%q\n", "valid users", s.name+" "+guestName, "guest ok", "yes")
-		} else if s.ended {
-			fmt.Fprintf(&b, "%q=%q\n%q=%q\n", "valid users", s.name, "guest ok", "no")
+		fmt.Fprintf(&b, "\n[%s\\%s]\n", shareKey, s.name)
+		for _, v := range values(s) {
+			fmt.Fprintf(&b, "%q=%q\n", v.key, v.value)
 		}
 	}
 	// Samba's net removes a key when it comes to the next one.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -13,16 +12,18 @@ import (
 
 	"elstore/export"
 	"elstore/export/iscsi/login"
-	"elstore/export/samba/fuse"
 	"elstore/volume"
 	"elstore/volume/fault"
 )
 
 // Config is how volumes are exported over SMB.
 type Config struct {
-	// Listener has the address that smbd is to listen on. It keeps the address for it, and is closed when smbd starts. With nil there are
-	// no exports over SMB, and requests are told so.
+	// Listener has the address that an smbd of the kind's own is to listen on. It keeps the address for it, and is closed when smbd
+	// starts.
 	Listener net.Listener
+	// System is the machine's own smbd, which serves the shares in the place of one of the kind's own. With neither it nor a Listener
+	// there are no exports over SMB, and requests are told so.
+	System *System
 	// Portals has where clients reach smbd, as host:port with IPv6 in brackets.
 	Portals []string
 	// Guests lets everybody read the ISO volumes that are exported and not private, without a password.
@@ -38,34 +39,39 @@ type Kind struct {
 	mu      sync.Mutex
 	host    *host // nil before the first attachment
 	stopped bool
-	lastUID uint32 // that an attachment got
-}
-
-// host is what serves the files of all attachments.
-type host struct {
-	files  *fuse.Server
-	served chan error
-	cell   *cell
-	smbd   *smbd
 }
 
 var _ export.Kind = (*Kind)(nil)
 
-// New returns the kind. Nothing is started before the first attachment.
+// New returns the kind. Nothing is started before the first attachment. Of the machine's smbd it takes what a crash of a server left
+// there.
 func New(cfg Config) (*Kind, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Listener != nil {
-		if _, ok := cfg.Listener.Addr().(*net.TCPAddr); !ok || len(cfg.Portals) == 0 {
-			return nil, errors.New("samba: Config needs a Listener of TCP, and Portals")
+	if cfg.Listener != nil || cfg.System != nil {
+		if len(cfg.Portals) == 0 || cfg.Listener != nil && cfg.System != nil {
+			return nil, errors.New("samba: Config needs Portals, and either a Listener or System")
 		}
 	}
-	lacks := func() error {
-		m := thisMachine()
+	if cfg.Listener != nil {
+		if _, ok := cfg.Listener.Addr().(*net.TCPAddr); !ok {
+			return nil, errors.New("samba: Config needs a Listener of TCP")
+		}
+	}
+	k := &Kind{cfg: cfg}
+	k.lacks = func() error {
+		m := thisMachine(cfg.System)
 		return m.lacks()
 	}
-	return &Kind{cfg: cfg, lacks: lacks, lastUID: firstUID}, nil
+	if cfg.System != nil && k.lacks() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), startWait)
+		defer cancel()
+		if err := cfg.System.sweep(ctx); err != nil {
+			cfg.Log.Warn("what is left of exports over SMB is not gone yet", slog.Any("error", err))
+		}
+	}
+	return k, nil
 }
 
 // Name implements export.Kind.
@@ -103,10 +109,14 @@ func (k *Kind) Complete(_ *volume.Volume, q *export.Request, r *export.Record) e
 
 // usable refuses where the kind can't be used at all, with the reason.
 func (k *Kind) usable() error {
-	if k.cfg.Listener == nil {
+	if k.cfg.Listener == nil && k.cfg.System == nil {
 		return fault.Errorf(fault.BadRequest, "exports of type samba are off on this server; it has them with --samba-listen")
 	}
-	if err := k.lacks(); err != nil {
+	err := k.lacks()
+	if err == nil && k.cfg.System != nil {
+		_, err = k.cfg.System.look(k.cfg.Guests)
+	}
+	if err != nil {
 		return fault.Errorf(fault.BadRequest, "%w", err)
 	}
 	return nil
@@ -114,7 +124,7 @@ func (k *Kind) usable() error {
 
 // Serve implements export.Kind.
 func (k *Kind) Serve(_ context.Context, m export.Medium) (export.Unit, error) {
-	if err := k.usable(); err != nil {
+	if err := k.usable(); err != nil { //nolint:contextcheck // it asks this machine alone, with a deadline of its own
 		return nil, err
 	}
 	meta := m.Volume.Meta
@@ -131,7 +141,7 @@ func (k *Kind) guests(m *volume.Meta) bool {
 }
 
 // Stop implements export.Kind: SMB has no word for asking clients to come back, and they do by themselves.
-func (k *Kind) Stop(context.Context) error {
+func (k *Kind) Stop(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.stopped {
@@ -139,7 +149,7 @@ func (k *Kind) Stop(context.Context) error {
 	}
 	k.stopped = true
 	if k.host != nil {
-		return k.host.close()
+		return k.host.close(ctx)
 	}
 	if k.cfg.Listener != nil {
 		return k.cfg.Listener.Close()
@@ -157,47 +167,18 @@ func (k *Kind) running() (*host, error) {
 	case k.host != nil:
 		return k.host, nil
 	}
-	c, dev, err := newCell()
+	var h *host
+	var err error
+	if k.cfg.System != nil {
+		h, err = newSystemHost(&k.cfg)
+	} else {
+		h, err = newOwnHost(&k.cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
-	h := &host{files: fuse.NewServer(dev), served: make(chan error, 1), cell: c}
-	go func() {
-		err := h.files.Serve()
-		if err != nil {
-			k.cfg.Log.Error("exports over SMB don't reach their volumes any more", slog.Any("error", err))
-		}
-		h.served <- err
-	}()
-	at := k.cfg.Listener.Addr().(*net.TCPAddr) //nolint:forcetypeassert // as New saw
-	if err = k.cfg.Listener.Close(); err == nil || errors.Is(err, net.ErrClosed) {
-		h.smbd, err = startSMBD(h.cell, at, k.cfg.Guests, k.cfg.Log)
-	}
-	if err != nil {
-		h.cell.close()
-		return nil, errors.Join(err, h.files.Close(), <-h.served)
-	}
 	k.host = h
 	return h, nil
-}
-
-// close ends smbd, and then all else.
-func (h *host) close() error {
-	h.smbd.close()
-	h.cell.close()
-	return errors.Join(h.files.Close(), <-h.served)
-}
-
-// uid takes a user id that nobody ever had: a connection that was authenticated for an attachment may outlive it, and
-// smbd would take it for whoever had the same id next.
-func (k *Kind) uid() (uint32, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.lastUID == firstUID+maxUsers-1 {
-		return 0, fmt.Errorf("all %d users of smbd were used; a restart of the server brings new ones", maxUsers-1)
-	}
-	k.lastUID++
-	return k.lastUID, nil
 }
 
 // gone reports whether the kind has stopped: then nothing is left of any attachment.

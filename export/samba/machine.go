@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// programs are what the kind runs, all of Debian's packages samba and samba-common-bin.
-var programs = []string{"smbd", "net", "smbcontrol"}
+// ownPrograms are what runs with an smbd of our own, all of Debian's packages samba and samba-common-bin.
+var ownPrograms = []string{"smbd", "net", "smbcontrol"}
 
 // program returns the path of a program of Samba's, on the machine and in the cell.
 func program(name string) (string, error) {
@@ -29,15 +29,22 @@ func program(name string) (string, error) {
 type machine struct {
 	euid    int
 	program func(name string) (string, error)
-	fuse    error  // what is wrong with /dev/fuse
-	uids    []byte // /proc/self/uid_map
+	fuse    error    // what is wrong with /dev/fuse
+	uids    []byte   // /proc/self/uid_map
+	needs   []string // programs
+	first   int64    // of the user ids that are needed
+	count   int64
 }
 
-// thisMachine looks at the machine as it is now.
-func thisMachine() machine {
+// thisMachine looks at the machine as it is now, for exports through its smbd or, with nil, through our own.
+func thisMachine(system *System) machine {
 	_, err := os.Stat("/dev/fuse")
 	uids, _ := os.ReadFile("/proc/self/uid_map") // without it nothing is mapped
-	return machine{euid: os.Geteuid(), program: program, fuse: err, uids: uids}
+	m := machine{euid: os.Geteuid(), program: program, fuse: err, uids: uids, needs: ownPrograms, first: firstUID, count: maxUsers}
+	if system != nil {
+		m.needs, m.first, m.count = systemPrograms, firstSystemUID, maxSystemUsers
+	}
+	return m
 }
 
 // lacks returns a sentence about what is missing, or nil.
@@ -46,17 +53,17 @@ func (m *machine) lacks() error {
 		return fmt.Errorf("exports of type samba need a server that runs as root, which this one doesn't")
 	}
 	var missing []string
-	for _, name := range programs {
+	for _, name := range m.needs {
 		if _, err := m.program(name); err != nil {
 			missing = append(missing, name)
 		}
 	}
 	switch {
 	case missing != nil:
-		return fmt.Errorf("exports of type samba need %s, which this machine doesn't have; its package is samba", strings.Join(missing, ", "))
+		return fmt.Errorf("exports of type samba need %s, which this machine doesn't have; they are of the packages samba and passwd", strings.Join(missing, ", "))
 	case m.fuse != nil:
 		return fmt.Errorf("exports of type samba need FUSE, which this machine doesn't have: %w", m.fuse)
-	case !mapped(m.uids, firstUID, maxUsers):
+	case !mapped(m.uids, m.first, m.count):
 		return errors.New("exports of type samba need a server with all user ids, and this one's user namespace has fewer")
 	}
 	return nil

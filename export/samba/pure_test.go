@@ -66,7 +66,7 @@ func TestUsersAndShares(t *testing.T) {
 	list := []share{{name: "v1", uid: firstUID + 1, hash: ntHash("Password")}, {name: "v2", uid: firstUID + 2, readonly: true, guests: true}}
 	for name, tt := range map[string]struct{ got, want string }{
 		"shares": {
-			string(registryConf(list, []string{"v0"})),
+			string(registryConf(list, []string{"v0"}, ownValues)),
 			"Windows Registry Editor Version 5.00\n\n[-HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf\\v0]\n" +
 				"\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Samba\\smbconf\\v1]\n" +
 				"\"path\"=\"/volumes/v1\"\n" +
@@ -163,7 +163,10 @@ func TestMapped(t *testing.T) {
 
 // whole is a machine that has everything.
 func whole() machine {
-	return machine{euid: 0, program: func(name string) (string, error) { return "/usr/sbin/" + name, nil }, uids: []byte("0 0 4294967295\n")}
+	return machine{
+		euid: 0, program: func(name string) (string, error) { return "/usr/sbin/" + name, nil }, uids: []byte("0 0 4294967295\n"),
+		needs: ownPrograms, first: firstUID, count: maxUsers,
+	}
 }
 
 func TestWhatAMachineLacks(t *testing.T) {

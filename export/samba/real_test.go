@@ -49,21 +49,28 @@ func newPlace(t testing.TB, guests bool, prepare func(pool string)) *place {
 	t.Helper()
 	need.Root(t)
 	need.Program(t, "smbd", "net", "smbcontrol", "smbclient")
-	root := t.TempDir()
-	p := &place{t: t, pool: rig.Pool(t, root, "pool", `{}`)}
-	if prepare != nil {
-		prepare(p.pool)
-	}
-	p.Parts = rig.Assemble(t, root, nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.kind, err = New(Config{Listener: l, Portals: []string{l.Addr().String()}, Guests: guests}); err != nil {
+	root := t.TempDir()
+	pool := rig.Pool(t, root, "pool", `{}`)
+	if prepare != nil {
+		prepare(pool)
+	}
+	return startPlace(t, root, Config{Listener: l, Portals: []string{l.Addr().String()}, Guests: guests})
+}
+
+// startPlace starts a server's parts on the pool of a root.
+func startPlace(t testing.TB, root string, cfg Config) *place {
+	t.Helper()
+	p := &place{t: t, pool: filepath.Join(root, "pool"), Parts: rig.Assemble(t, root, nil)}
+	var err error
+	if p.kind, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	p.Service, err = export.New(export.Config{
-		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: volume.NewID().String(), Kinds: []export.Kind{p.kind},
+		Volumes: p.Volumes, Events: p.Events, Log: slog.New(slog.DiscardHandler), ServerID: serverID, Kinds: []export.Kind{p.kind},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +82,8 @@ func newPlace(t testing.TB, guests bool, prepare func(pool string)) *place {
 	})
 	return p
 }
+
+const serverID = "0123456789abcdef0123456789abcdef"
 
 // create makes a volume of alice's, with noise in it.
 func (p *place) create(format volume.Format, size int) (volume.ID, []byte) {
@@ -519,10 +528,11 @@ func TestManyAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(p.kind.host.smbd.shares) > 0 {
-		t.Errorf("left: %v", p.kind.host.smbd.shares)
+	d := p.kind.host.server.(*smbd)
+	if len(d.ledger.shares) > 0 {
+		t.Errorf("left: %v", d.ledger.shares)
 	}
-	out, err := p.kind.host.smbd.tool(t.Context(), "net", "-s", confPath, "conf", "listshares")
+	out, err := d.tool(t.Context(), "net", "-s", confPath, "conf", "listshares")
 	if err != nil || strings.TrimSpace(out) != "" {
 		t.Errorf("smbd has %q, %v", out, err)
 	}
@@ -532,14 +542,8 @@ func TestGuests(t *testing.T) {
 	iso := bytes.Repeat([]byte("iso "), mib/4)
 	public, private := volume.NewID(), volume.NewID()
 	prepare := func(pool string) {
-		for id, closed := range map[volume.ID]bool{public: false, private: true} {
-			dir := filepath.Join(pool, "vid."+id.String()+".elimg")
-			meta := fmt.Sprintf(`{"creatorID": %q, "name": "cd", "private": %t, "readonly": true, "format": "iso", "bus": "sata", "size": %d}`, alice, closed, mib)
-			err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "data.iso"), iso, 0o600), os.WriteFile(filepath.Join(dir, "meta.json"), []byte(meta), 0o600))
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		putISO(t, pool, public, iso, false)
+		putISO(t, pool, private, iso, true)
 	}
 	for _, guests := range []bool{true, false} {
 		t.Run(fmt.Sprint(guests), func(t *testing.T) {
@@ -566,6 +570,17 @@ func TestGuests(t *testing.T) {
 				p.testPrivacy(tt.id, guest, a.Smbclient)
 			}
 		})
+	}
+}
+
+// putISO puts an ISO volume of alice's into a pool that nobody has open.
+func putISO(t testing.TB, pool string, id volume.ID, content []byte, private bool) {
+	t.Helper()
+	dir := filepath.Join(pool, "vid."+id.String()+".elimg")
+	meta := fmt.Sprintf(`{"creatorID": %q, "name": "cd", "private": %t, "readonly": true, "format": "iso", "bus": "sata", "size": %d}`, alice, private, len(content))
+	err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "data.iso"), content, 0o600), os.WriteFile(filepath.Join(dir, "meta.json"), []byte(meta), 0o600))
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

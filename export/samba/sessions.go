@@ -22,7 +22,8 @@ import (
 // sessions are those who have an attachment's file open: each process of smbd is one client's connection.
 type sessions struct {
 	user  string
-	port  int // of smbd
+	guest uint32 // the user id of guests
+	port  int    // of smbd
 	watch export.Watch
 
 	mu  sync.Mutex
@@ -44,7 +45,7 @@ func (s *sessions) opened(h fuse.Handle) {
 		return
 	}
 	name := s.user
-	if h.UID == firstUID {
+	if h.UID == s.guest {
 		name = guestName
 	}
 	n := &session{export.Session{Initiator: name, Remote: remote, Since: time.Now().UTC()}, map[uint64]bool{h.ID: true}}

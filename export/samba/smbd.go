@@ -27,25 +27,24 @@ const (
 
 // smbd is Samba's server in its cell, kept alive. Its methods may be called at the same time.
 type smbd struct {
+	ledger ledger
+
 	cell *cell
 	at   *net.TCPAddr
 	log  *slog.Logger
 	stop context.CancelFunc
 	done chan struct{} // closed when it has ended for good
 
-	applying sync.Mutex // one change of its files at a time
-
 	mu      sync.Mutex
-	shares  map[string]share
-	pending map[string]bool // shares that are to come to smbd's registry, or to go from it
-	ready   chan struct{}   // closed when it listens; made anew when it dies
-	version uint64          // grows with each change of shares
-	applied uint64          // the version that smbd's files have
+	ready   chan struct{} // closed when it listens; made anew when it dies
 	up      bool
-	last    error // why it isn't up
+	last    error  // why it isn't up
+	lastUID uint32 // that an attachment got
 }
 
-// startSMBD starts smbd, and keeps it alive until close. The caller keeps the cell for as long.
+var _ server = (*smbd)(nil)
+
+// startSMBD starts smbd, and keeps it and its cell until close. With an error the cell is the caller's still.
 func startSMBD(c *cell, at *net.TCPAddr, guests bool, log *slog.Logger) (*smbd, error) {
 	for name, data := range map[string][]byte{
 		confPath: globalConf(at, guests), "/etc/nsswitch.conf": []byte(nsswitchConf), "/etc/passwd": passwdConf(nil), "/etc/group": groupConf(nil),
@@ -56,10 +55,8 @@ func startSMBD(c *cell, at *net.TCPAddr, guests bool, log *slog.Logger) (*smbd, 
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &smbd{
-		cell: c, at: at, log: log, stop: stop, done: make(chan struct{}), shares: map[string]share{}, pending: map[string]bool{},
-		ready: make(chan struct{}),
-	}
+	d := &smbd{cell: c, at: at, log: log, stop: stop, done: make(chan struct{}), ready: make(chan struct{}), lastUID: firstUID}
+	d.ledger.init(d.rewrite)
 	go func() {
 		defer close(d.done)
 		d.run(ctx)
@@ -197,8 +194,10 @@ func (d *smbd) wait(ctx context.Context) error {
 	}
 }
 
-// close ends smbd.
-func (d *smbd) close() {
+// close implements server.
+func (d *smbd) close(context.Context) error {
 	d.stop()
 	<-d.done
+	d.cell.close()
+	return nil
 }

@@ -3,6 +3,7 @@ package samba
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -14,6 +15,11 @@ import (
 
 // tool runs a program of Samba's in the cell, and returns what it said.
 func (d *smbd) tool(ctx context.Context, name string, args ...string) (string, error) {
+	return runTool(ctx, d.cell.start, name, args...)
+}
+
+// runTool runs a program that start starts, and returns what it said.
+func runTool(ctx context.Context, start func(*exec.Cmd) error, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolWait)
 	defer cancel()
 	path, err := program(name)
@@ -21,35 +27,41 @@ func (d *smbd) tool(ctx context.Context, name string, args ...string) (string, e
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // none of it is from outside
-	out := &tail{log: slog.New(slog.DiscardHandler)}
+	out := &tail{limit: maxList}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = time.Second
-	if err := d.cell.start(cmd); err != nil {
+	if err := start(cmd); err != nil {
 		return "", err
 	}
 	err = cmd.Wait()
 	return out.text(), err
 }
 
-// maxTail is how much is kept of what a program said, in bytes.
-const maxTail = 2 << 10
+// How much is kept of what a program said, in bytes: of one that goes on, and of one that may list things.
+const (
+	maxTail = 2 << 10
+	maxList = 8 << 20
+)
 
 // tail keeps the end of what a program writes, and logs its lines.
 type tail struct {
-	log *slog.Logger
+	log   *slog.Logger // nil logs nothing
+	limit int          // 0 is maxTail
 
 	mu   sync.Mutex
 	kept []byte
 }
 
 func (t *tail) Write(p []byte) (int, error) {
-	for lines := bufio.NewScanner(bytes.NewReader(p)); lines.Scan(); {
-		t.log.Debug("smbd says", slog.String("line", lines.Text()))
+	if t.log != nil {
+		for lines := bufio.NewScanner(bytes.NewReader(p)); lines.Scan(); {
+			t.log.Debug("smbd says", slog.String("line", lines.Text()))
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kept = append(t.kept, p...)
-	t.kept = t.kept[max(0, len(t.kept)-maxTail):]
+	t.kept = t.kept[max(0, len(t.kept)-cmp.Or(t.limit, maxTail)):]
 	return len(p), nil
 }
 

@@ -56,9 +56,9 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 	}
 	a := &attached{unit: u, host: h, rec: r, content: &content{unit: u, gate: g}}
 	a.content.pace.Set(rates)
-	a.sessions = &sessions{user: r.User, port: h.smbd.at.Port, watch: w, all: map[int]*session{}}
+	a.sessions = &sessions{user: r.User, guest: h.server.guest(), port: h.port, watch: w, all: map[int]*session{}}
 	a.share = share{name: r.User, hash: ntHash(r.Secret.Reveal()), readonly: r.ReadOnly, guests: u.forGuests()}
-	if a.share.uid, err = u.kind.uid(); err != nil {
+	if a.share.uid, err = h.server.uid(r.User); err != nil {
 		return nil, err
 	}
 	a.entry, err = h.files.Show(fuse.File{
@@ -68,7 +68,7 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 	if err != nil {
 		return nil, err
 	}
-	if err := h.smbd.put(ctx, a.share); err != nil {
+	if err := h.server.put(ctx, a.share); err != nil {
 		err = fmt.Errorf("export volume over SMB: %w", err)
 		return nil, errors.Join(err, a.Detach(context.WithoutCancel(ctx)))
 	}
@@ -121,7 +121,7 @@ func (a *attached) Renew(r export.Record, rates export.Rates) error {
 	if !r.Secret.Equal(a.rec.Secret) && !a.unit.kind.gone() {
 		s := a.share
 		s.hash = ntHash(r.Secret.Reveal())
-		if err := a.host.smbd.put(context.Background(), s); err != nil { // which waits for so long and no longer
+		if err := a.host.server.put(context.Background(), s); err != nil { // which waits for so long and no longer
 			return fmt.Errorf("change the password of an export over SMB: %w", err)
 		}
 		a.share = s
@@ -141,11 +141,11 @@ func (a *attached) letGuests(ctx context.Context, in bool) error {
 	a.entry.SetPublic(in)
 	s := a.share
 	s.guests, s.ended = in, !in
-	if err := a.host.smbd.put(ctx, s); err != nil {
+	if err := a.host.server.put(ctx, s); err != nil {
 		return fmt.Errorf("change who may read an export over SMB: %w", err)
 	}
 	if !in {
-		if err := a.host.smbd.cut(ctx, s.name); err != nil {
+		if err := a.host.server.cut(ctx, s.name); err != nil {
 			return fmt.Errorf("end the guests of an export over SMB: %w", err)
 		}
 	}
@@ -170,7 +170,7 @@ func (a *attached) Detach(ctx context.Context) error {
 		return nil
 	}
 	if !a.unit.kind.gone() {
-		if err := a.host.smbd.drop(ctx, a.share.name); err != nil {
+		if err := a.host.server.drop(ctx, a.share.name); err != nil {
 			return err
 		}
 		if err := a.entry.Released(ctx); err != nil {

@@ -34,10 +34,6 @@ type Config struct {
 	// Reservations keeps persistent reservations. Without it they last as long as the LogicalUnit, and
 	// APTPL is refused.
 	Reservations ReservationStore
-	// CopyTarget finds the other end of an EXTENDED COPY: the nexus that the initiator of from has with the
-	// logical unit of this designator (of VPD page 83h), or nil where it has none and so no right to the
-	// data. Nil allows copies within this unit only.
-	CopyTarget func(from *Nexus, designator Designator) *Nexus
 
 	Counters Counters     // counts every command of the unit; nil counts nothing
 	Log      *slog.Logger // nil logs nothing

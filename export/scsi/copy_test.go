@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -122,13 +123,14 @@ func TestExtendedCopyBetweenUnits(t *testing.T) {
 		other := newUnit(t, cfg)
 		other.cfg.ID = ID{9}
 		to = attach(t, other, 1)
-		lu := newUnit(t, Config{Device: source, CopyTarget: func(from *Nexus, d Designator) *Nexus {
-			if d == other.Designators()[0] && from.Initiator() == to.Initiator() {
+		from = attach(t, newUnit(t, Config{Device: source}), 1)
+		from.cfg.CopyTarget = func(d Designator) *Nexus {
+			if d == other.Designators()[0] {
 				return to
 			}
 			return nil
-		}})
-		return attach(t, lu, 1), to, source, destination
+		}
+		return from, to, source, destination
 	}
 	list := func(from, to *Nexus, segments ...[]byte) []byte {
 		return copyListOf(7, [][]byte{copyTargetOf(from.unit), copyTargetOf(to.unit)}, segments)
@@ -185,6 +187,56 @@ func TestExtendedCopyBetweenUnits(t *testing.T) {
 		for _, op := range []string{"read", "extent"} {
 			source.fail = failOn(op, errTest)
 			sendCopy(t, from, list(from, to, copySegmentOf(0, 1, 4, 0, 0))).want(t, "3/11/00")
+		}
+	})
+	t.Run("what commands wait for and ask", func(t *testing.T) {
+		from, to, source, destination := begin(t, Config{})
+		var said []string
+		listen := func(name string, n *Nexus) {
+			n.cfg.Pace = func(_ context.Context, kind Kind, bytes int64) error {
+				said = append(said, fmt.Sprintf("%s pace %v %d", name, kind, bytes))
+				return nil
+			}
+			n.cfg.Visit = func(ctx context.Context, kind Kind) (context.Context, func(), bool) {
+				said = append(said, fmt.Sprintf("%s visit %v", name, kind))
+				return ctx, func() { said = append(said, name+" leave") }, true
+			}
+		}
+		listen("from", from)
+		listen("to", to)
+		sendCopy(t, from, list(from, to, copySegmentOf(0, 1, 4, 0, 0), copySegmentOf(1, 1, 2, 0, 8))).want(t, "good")
+		want := []string{
+			fmt.Sprintf("from pace %v 2048", KindRead), fmt.Sprintf("to pace %v 2048", KindWrite),
+			fmt.Sprintf("from visit %v", KindRead), fmt.Sprintf("to visit %v", KindWrite), "to leave", "from leave",
+			fmt.Sprintf("to pace %v 1024", KindRead), fmt.Sprintf("to pace %v 1024", KindWrite),
+			fmt.Sprintf("to visit %v", KindRead), fmt.Sprintf("to visit %v", KindWrite), "to leave", "to leave",
+		}
+		if !slices.Equal(said, want) {
+			t.Errorf("asked %q, want %q", said, want)
+		}
+		for kind, n := range map[Kind]*Nexus{KindRead: from, KindWrite: to} {
+			source.fail, destination.fail, said = failOn("read", errTest), failOn("write", errTest), nil
+			old := n.cfg.Visit
+			n.cfg.Visit = func(context.Context, Kind) (context.Context, func(), bool) { return nil, nil, false }
+			sendCopy(t, from, list(from, to, copySegmentOf(0, 1, 4, 0, 0))).want(t, "a/0d/02")
+			if n == to && said[len(said)-1] != "from leave" {
+				t.Errorf("%v refused: %q", kind, said)
+			}
+			n.cfg.Visit = func(context.Context, Kind) (context.Context, func(), bool) {
+				ended, end := context.WithCancel(t.Context())
+				end()
+				return ended, func() {}, true
+			}
+			if n == from {
+				to.cfg.Visit = nil
+			}
+			sendCopy(t, from, list(from, to, copySegmentOf(0, 1, 4, 0, 0))).want(t, "a/0d/02")
+			listen("to", to)
+			n.cfg.Visit = old
+		}
+		to.cfg.Pace = func(context.Context, Kind, int64) error { return context.Canceled }
+		if got := sendCopy(t, from, list(from, to, copySegmentOf(0, 1, 4, 0, 0))); got.Status != StatusTaskAborted {
+			t.Errorf("aborted while it waited: %v", got.Status)
 		}
 	})
 	t.Run("write through", func(t *testing.T) {

@@ -28,6 +28,16 @@ type NexusConfig struct {
 	Abort func(ctx context.Context)
 
 	Counters Counters // counts the commands of this nexus; nil counts nothing
+
+	// CopyTarget finds the other end of an EXTENDED COPY: the nexus that this one's initiator has with the logical unit of the
+	// designator (of VPD page 83h), or nil where it has none and so no right to the data. Without it copies stay within the unit.
+	CopyTarget func(designator Designator) *Nexus
+	// Visit lets a segment of a copy use the unit as a command of this nexus would, whichever nexus the EXTENDED COPY came through: a
+	// KindRead, or a KindWrite, which changes the medium. The context that it returns is ctx, and ends with the tasks of this nexus
+	// too; leave is called when the segment has ended, and Abort waits for that. False refuses. Nil lets everything pass.
+	Visit func(ctx context.Context, kind Kind) (visit context.Context, leave func(), ok bool)
+	// Pace waits until a copy may read or write so many bytes, or the context is done. Nil doesn't wait.
+	Pace func(ctx context.Context, kind Kind, bytes int64) error
 }
 
 // nexusKey tells nexuses apart, for reservations too.

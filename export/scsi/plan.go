@@ -13,7 +13,7 @@ type Plan struct {
 	// Stable says that a KindWrite does not end before what it writes is on stable storage.
 	Stable bool
 	// Changes says that the command changes the medium or what the unit keeps about it: who may send it is
-	// more than a question of reading.
+	// more than a question of reading. An EXTENDED COPY is asked that of each of its segments, by NexusConfig.Visit.
 	Changes bool
 }
 

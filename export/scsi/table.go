@@ -48,7 +48,7 @@ var primaryOperations = []operation{
 	{
 		name: "EXTENDED COPY(LID1)", code: opExtendedCopy, service: true, action: actionCopyLID1, needs: featureDisk,
 		usage: "\x83\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\x00\x04",
-		data:  fromInitiator, at: 10, width: 4, kind: KindCopy, conflicts: asWrite, traits: needMedium | ordains, run: extendedCopy,
+		data:  fromInitiator, at: 10, width: 4, kind: KindCopy, conflicts: never, traits: needMedium, run: extendedCopy,
 	},
 	{
 		name: "RECEIVE COPY STATUS(LID1)", code: opReceiveCopyResults, service: true, action: actionCopyStatus, needs: featureDisk,

@@ -11,16 +11,19 @@ import (
 // import anything: they join real parts.
 const imports = `
 volume/fault, volume/keylock, export/scsi, export/iscsi/pdu       ->
+volume/nbdwire                                                    ->
 volume/durable, volume/fetch, api/rest, api/client                -> volume/fault
 volume                                                            -> volume/fault, volume/keylock, volume/durable
 volume/file                                                       -> volume, volume/fault, volume/durable, volume/qemu
-volume/rbd, volume/qemu, volume/volumetest                        -> volume, volume/fault, volume/durable
+volume/qemu                                                       -> volume, volume/fault, volume/durable, volume/nbdwire
+volume/rbd, volume/volumetest                                     -> volume, volume/fault, volume/durable
 pool                                                              -> volume, volume/fault, volume/durable
 export/iscsi/login                                                -> export/iscsi/pdu
 export/iscsi                                                      -> export/iscsi/pdu, export/iscsi/login, export/scsi
 export                                                            -> export/iscsi/login, volume, volume/fault, volume/durable, volume/keylock
 export/lun                                                        -> export, export/iscsi, export/iscsi/login, export/iscsi/pdu, export/scsi, volume, volume/fault
-export/nbd, export/samba/fuse                                     ->
+export/nbd                                                        -> volume/nbdwire
+export/samba/fuse                                                 ->
 export/nbd/session                                                -> export, export/nbd, volume, volume/fault
 export/local                                                      -> export, export/nbd/session, volume, volume/fault
 export/network                                                    -> export, export/nbd, export/nbd/session, export/iscsi/login, volume, volume/fault

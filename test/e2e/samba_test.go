@@ -118,6 +118,9 @@ func TestSambaIsOff(t *testing.T) {
 		{"--samba-guests"},
 		{"--samba-listen", "nonsense"},
 		{"--samba-listen", "0.0.0.0:0", "--samba-guests"},
+		{"--samba-conf", "/etc/samba/smb.conf", "--samba-guests"},
+		{"--samba-conf", "/etc/samba/smb.conf", "--samba-listen", "127.0.0.1:0"},
+		{"--samba-conf", "/etc/samba/smb.conf", "--samba-listen", "nonsense:445"},
 	} {
 		s := rig.Launch(t, t.TempDir(), args...)
 		if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "--samba-") {

@@ -22,8 +22,9 @@ var mkfs = map[string][]string{
 }
 
 // FS makes an empty file system of the kind, xfs (with reflink), btrfs or ext4, of 1 GiB in a sparse file, and
-// returns the directory it is mounted on. It is unmounted, and its loop device detached, when the test ends.
-// It needs Root, the kind's mkfs and a kernel that can mount it.
+// returns the directory it is mounted on. It is unmounted, and its loop device detached, when the test ends. The file
+// lies in memory, so that a flush of the file system waits for no disk. It needs Root, the kind's mkfs and a kernel
+// that can mount it.
 func FS(t testing.TB, kind string) string {
 	t.Helper()
 	command, ok := mkfs[kind]
@@ -33,7 +34,7 @@ func FS(t testing.TB, kind string) string {
 	Root(t)
 	Program(t, command[0], "mount", "umount")
 
-	mountpoint := filepath.Join(t.TempDir(), kind)
+	mountpoint := filepath.Join(memory(t), kind)
 	image := imageOf(mountpoint)
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -44,13 +45,48 @@ func FS(t testing.TB, kind string) string {
 	if err := run(append(command, image)...); err != nil {
 		t.Fatal(err)
 	}
-	mount(t, kind, mountpoint, "loop")
+	mount(t, kind, mountpoint, "loop,discard")
 	return mountpoint
+}
+
+// Disk returns an empty directory for tests that sync so often that a busy disk would take most of their time: on an ext4
+// of FS's, or where that can't be made for want of Root, t.TempDir().
+func Disk(t testing.TB) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return t.TempDir()
+	}
+	dir := filepath.Join(FS(t, "ext4"), "disk") // without a lost+found in it
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // Tmpfs makes an empty file system in memory, of so many bytes, and returns the directory it is mounted on until the test ends. It
 // needs Root. For a disk that is soon full.
 func Tmpfs(t testing.TB, size int64) string {
+	t.Helper()
+	mountpoint := tmpfs(t, size)
+	t.Cleanup(func() { unmount(t, mountpoint) })
+	return mountpoint
+}
+
+// memory is Tmpfs for the file under a loop device: whoever looked at the device, as udev does, may have it open for a moment
+// longer than the file system was mounted, and the memory goes with the last of them.
+func memory(t testing.TB) string {
+	t.Helper()
+	mountpoint := tmpfs(t, 2*fsSize)
+	t.Cleanup(func() {
+		if err := run("umount", "--lazy", mountpoint); err != nil {
+			t.Error(err)
+		}
+	})
+	return mountpoint
+}
+
+// tmpfs mounts memory, of so many bytes at the most, on a new directory, and leaves it to the caller to unmount it.
+func tmpfs(t testing.TB, size int64) string {
 	t.Helper()
 	Root(t)
 	Program(t, "mount", "umount")
@@ -61,7 +97,6 @@ func Tmpfs(t testing.TB, size int64) string {
 	if err := run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "tmpfs", mountpoint); err != nil {
 		lacking(t, fmt.Sprintf("a machine that can mount tmpfs: %v", err))
 	}
-	t.Cleanup(func() { unmount(t, mountpoint) })
 	return mountpoint
 }
 
@@ -75,7 +110,7 @@ func PowerCut(t testing.TB, mountpoint string) string {
 	if options == "" {
 		t.Fatalf("%s can't be mounted twice, as a copy of it would be", kind)
 	}
-	after := filepath.Join(t.TempDir(), kind)
+	after := filepath.Join(memory(t), kind)
 	if err := run("cp", "--sparse=always", imageOf(mountpoint), imageOf(after)); err != nil {
 		t.Fatal(err)
 	}

@@ -109,9 +109,21 @@ func TestFS(t *testing.T) {
 				t.Errorf("a reflink copy ended with %v, want success %t", err, tt.reflink)
 			}
 		})
-		if mountpoint != "" && mounted(t, mountpoint) != "" {
-			t.Errorf("%s is still mounted after its test", mountpoint)
+		for _, dir := range []string{mountpoint, filepath.Dir(mountpoint)} {
+			if mountpoint != "" && mounted(t, dir) != "" {
+				t.Errorf("%s is still mounted after its test", dir)
+			}
 		}
+	}
+}
+
+func TestDisk(t *testing.T) {
+	dir := Disk(t)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("it holds %v, %v, want nothing", entries, err)
+	}
+	if kind := mounted(t, filepath.Dir(dir)); os.Geteuid() == 0 && kind != "ext4" {
+		t.Errorf("it is on %q, want ext4", kind)
 	}
 }
 

@@ -239,10 +239,11 @@ func (u *builder) copy(ctx context.Context) error {
 	return u.grow(ctx)
 }
 
-// take makes an owned source the image. A source that would have to be changed is taken only where it need not be kept as it is.
+// take makes an owned source the image. One that has to grow is taken only where it need not be kept as it is, or is no more than its
+// bytes, so that it can be cut back.
 func (u *builder) take() (bool, error) {
 	from := u.content.From
-	if !from.Owned || !u.adopt && from.Size != u.meta.Size {
+	if !from.Owned || !u.adopt && from.Size != u.meta.Size && u.meta.Format == volume.QCOW2 {
 		return false, nil
 	}
 	err := u.d.link(from.Path, u.name)

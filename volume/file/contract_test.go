@@ -22,10 +22,7 @@ import (
 // storage makes empty pools below dir, for the suite.
 func storage(t testing.TB, dir string, cfg file.Config) volumetest.Storage {
 	t.Helper()
-	pool, err := os.MkdirTemp(dir, "pool-") //nolint:usetesting // on the file system of dir
-	if err != nil {
-		t.Fatal(err)
-	}
+	pool := poolIn(t, dir)
 	return volumetest.Storage{
 		Open: func(step func(string) error) (volume.Backend, error) {
 			cfg := cfg
@@ -35,6 +32,21 @@ func storage(t testing.TB, dir string, cfg file.Config) volumetest.Storage {
 		Kill:      func(b volume.Backend) { b.(*file.Backend).Kill() },
 		Leftovers: func(t testing.TB) []string { return leftovers(t, pool, cfg.IsInPlace()) },
 	}
+}
+
+// poolIn makes a directory below dir that is removed when the test ends, so that the many pools of a suite find room.
+func poolIn(t testing.TB, dir string) string {
+	t.Helper()
+	pool, err := os.MkdirTemp(dir, "pool-") //nolint:usetesting // on the file system of dir
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(pool); err != nil {
+			t.Error(err)
+		}
+	})
+	return pool
 }
 
 // leftovers lists what lies in a pool and belongs to no volume, or is no part of one.
@@ -91,21 +103,27 @@ func opener(t testing.TB) *qemu.Opener {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
-	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) })
+	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return storage(t, disk, cfg) })
 }
 
 // TestContractOfShared has every Backend look for volumes that another may have made.
 func TestContractOfShared(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
 	cfg := file.Config{Tool: tool(t), Opener: opener(t), Shared: true}
-	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) })
+	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return storage(t, disk, cfg) })
 }
 
 // TestContractOfFailing proves that the wrapper whose calls fail is the Backend as long as none does.
 func TestContractOfFailing(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
 	volumetest.Run(t, func(t testing.TB) volumetest.Storage {
-		s := storage(t, t.TempDir(), cfg)
+		s := storage(t, disk, cfg)
 		plain := s.Open
 		s.Open = func(step func(string) error) (volume.Backend, error) {
 			b, err := plain(step)
@@ -121,7 +139,7 @@ func TestContractOfFailing(t *testing.T) {
 // TestEveryCallOfFailingFails calls everything, once for each call that there is to fail.
 func TestEveryCallOfFailingFails(t *testing.T) {
 	ctx := t.Context()
-	dir := t.TempDir()
+	dir := need.Disk(t)
 	var failed []string
 	for n := 0; ; n++ {
 		steps := volumetest.FailAt(n, os.ErrDeadlineExceeded)
@@ -219,14 +237,18 @@ func callAll(ctx context.Context, b volume.Backend, id volume.ID) error {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
-	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) })
+	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return storage(t, disk, cfg) })
 }
 
 // TestInPlace has volumes that can't be renamed.
 func TestInPlace(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}.InPlace()
-	make := func(t testing.TB) volumetest.Storage { return storage(t, t.TempDir(), cfg) }
+	make := func(t testing.TB) volumetest.Storage { return storage(t, disk, cfg) }
 	volumetest.Run(t, make)
 	volumetest.Faults(t, make, "create", "import as overlay", "clone", "trash", "restore", "purge", "purge from the bin", "purge an overlay")
 }

@@ -100,7 +100,11 @@ func (h *held) Replace(ctx context.Context, m volume.Meta, c volume.Content) (vo
 // replace makes an image and exchanges it with the volume's file. Where both don't need the same base image, meta.json follows:
 // between the two, settle goes by the image.
 func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c volume.Content) (volume.Meta, error) {
-	if err := h.begin(mark{Purpose: purpose}); err != nil {
+	received, err := h.Received()
+	if err != nil {
+		return m, err
+	}
+	if err := h.begin(mark{Purpose: purpose, Before: received}); err != nil {
 		return m, err
 	}
 	total := newMeter(c.Progress, m.Size)
@@ -119,20 +123,22 @@ func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c vol
 	if err == nil && uploaded {
 		err = h.begin(mark{Purpose: toReplace, Image: h.d.inode(temp)})
 	}
-	exchanged := false
+	old := ""
 	if err == nil {
-		exchanged, err = h.d.exchange(temp, dataName(m.Format))
+		old, err = h.d.exchange(temp, dataName(m.Format))
 	}
 	if err == nil && after.Base != m.Base {
 		_, err = h.commit(after)
 	}
 	if err != nil {
 		if !h.torn {
-			h.undone(h.unexchange(exchanged, temp, dataName(m.Format)))
+			h.undone(errors.Join(h.unexchange(old, temp, dataName(m.Format)), h.d.cutUpload(received)))
 		}
 		return m, err
 	}
-	_ = h.d.remove(temp) // one that stays is swept
+	if old != "" {
+		_ = h.d.remove(old) // one that stays is swept
+	}
 	if uploaded && h.DropIncoming() != nil {
 		h.torn = true // it is found with the .ignore file
 	}
@@ -142,10 +148,10 @@ func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c vol
 	return after, nil
 }
 
-// unexchange puts the old image back and removes the new one.
-func (h *held) unexchange(exchanged bool, temp, name string) error {
-	if exchanged {
-		if _, err := h.d.exchange(temp, name); err != nil {
+// unexchange puts the old image back, if it is in a file, and removes the new one.
+func (h *held) unexchange(old, temp, name string) (err error) {
+	if old != "" {
+		if temp, err = h.d.exchange(old, name); err != nil || temp == "" {
 			return err
 		}
 	}

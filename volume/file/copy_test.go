@@ -83,6 +83,7 @@ var shapes = []struct {
 
 // TestCopies copies sparse files by every way there is, within a file system and from one to another.
 func TestCopies(t *testing.T) {
+	t.Parallel()
 	algs := []volume.Alg{volume.Copy, volume.NoClone, volume.Rsync, volume.Rclone}
 	need.Program(t, "rsync", "rclone")
 	for fs, dir := range map[string]string{"the same": t.TempDir(), "another": need.FS(t, "ext4")} {

@@ -266,24 +266,42 @@ func (d *dir) move(from, to string) error {
 	return d.root.Rename(from, to)
 }
 
-// exchange swaps two files in one moment, durably. exchanged is false where the file system can't, and then from replaced to
-// instead.
-func (d *dir) exchange(from, to string) (exchanged bool, err error) {
-	if err := d.step.ask("exchange", to); err != nil {
-		return false, err
+// exchange puts one file in the place of another in one moment, durably. old is the file that has now what was there, also when an error
+// came after that moment; "" is none, where the file system can't swap files, or nothing was done.
+func (d *dir) exchange(from, to string) (old string, err error) {
+	err = d.step.ask("exchange", to)
+	if err == nil {
+		fd := int(d.fd.Fd())
+		err = unix.Renameat2(fd, from, fd, to, unix.RENAME_EXCHANGE)
 	}
-	fd := int(d.fd.Fd())
-	err = unix.Renameat2(fd, from, fd, to, unix.RENAME_EXCHANGE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		return false, durable.Rename(d.root, from, to)
-	}
-	if err != nil {
-		return false, fault.FromOS("put the new image in place", err)
+	switch {
+	case (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS)) && isRef(to):
+		return d.trade(from, to)
+	case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS):
+		return "", durable.Rename(d.root, from, to)
+	case err != nil:
+		return "", fault.FromOS("put the new image in place", err)
 	}
 	if err := durable.SyncDir(d.root, "."); err != nil {
-		return true, err
+		return from, err
 	}
-	return true, d.step.ask("exchanged", to)
+	return from, d.step.ask("exchanged", to)
+}
+
+// trade is exchange for a reference on a file system that can't swap files: the old one is copied first, so that at every moment each image
+// is named by a file. Until the new one is in place both name the image that counts, which removeImage knows of.
+func (d *dir) trade(from, to string) (old string, err error) {
+	data, _, err := readSmall(int(d.fd.Fd()), to, maxSmall)
+	if err != nil {
+		return "", fault.FromOS("read "+to, err)
+	}
+	old = tempName() + refSuffix
+	if err = d.replace(old, data); err == nil {
+		if err = d.rename(from, to); err == nil || !d.has(from) {
+			return old, err
+		}
+	}
+	return "", errors.Join(err, d.remove(old))
 }
 
 // link gives a file another name, of which nothing may be there yet. from is absolute or relative to the directory.

@@ -6,12 +6,15 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestChangesAskFirst holds this package to its word that every change of a pool goes through a method that asks the
@@ -143,24 +146,47 @@ func TestOpenTakesRegularFilesOnly(t *testing.T) {
 	}
 }
 
-// TestExchange also where the file system can't, which a name that is not there stands for.
 func TestExchange(t *testing.T) {
-	base := t.TempDir()
-	put(t, "a", base, "a")
-	put(t, "b", base, "b")
-	d, err := openDir(base, nil)
-	if err != nil {
-		t.Fatal(err)
+	cannot := func(op, _ string) error {
+		if op == "exchange" {
+			return unix.EINVAL
+		}
+		return nil
 	}
-	defer d.close()
-	if exchanged, err := d.exchange("a", "b"); !exchanged || err != nil {
-		t.Errorf("exchanged %t, %v", exchanged, err)
-	}
-	if got := tree(t, base); got["a"] != "b" || got["b"] != "a" {
-		t.Errorf("exchanged, there is %q", got)
-	}
-	if _, err := d.exchange("a", "absent"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("exchanged with nothing: %v", err)
+	for _, tt := range []struct {
+		name, to string
+		step     step
+		keeps    bool // what was there
+	}{
+		{"an image", "data.img", nil, true},
+		{"a reference", "data.rbd", nil, true},
+		{"an image where the file system can't", "data.img", cannot, false},
+		{"a reference where the file system can't", "data.rbd", cannot, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			base := t.TempDir()
+			put(t, "new", base, "from")
+			put(t, "old", base, tt.to)
+			d, err := openDir(base, tt.step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.close()
+			old, err := d.exchange("from", tt.to)
+			if err != nil || (old != "") != tt.keeps {
+				t.Fatalf("what was there is in %q, %v", old, err)
+			}
+			want := map[string]string{tt.to: "new"}
+			if tt.keeps {
+				want[old] = "old"
+			}
+			if got := tree(t, base); !maps.Equal(got, want) {
+				t.Errorf("exchanged, there is %q, want %q", got, want)
+			}
+			if _, err := d.exchange(tt.to, "absent"); tt.step == nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("exchanged with nothing: %v", err)
+			}
+		})
 	}
 }
 

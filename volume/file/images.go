@@ -90,6 +90,14 @@ func (d *dir) removeImage(name string) error {
 	if id, ok := d.images.Of(image); ok && !strings.Contains(path.Base(d.path), id.String()) {
 		return nil
 	}
+	if name != dataName(volume.RBD) {
+		switch counts, err := d.ref(dataName(volume.RBD)); {
+		case err == nil && counts == image: // this is a copy of the reference; see trade
+			return nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
 	return d.images.Remove(image)
 }
 

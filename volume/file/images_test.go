@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
+	"elstore/test/need"
 	"elstore/test/rbdmodel"
 	"elstore/volume"
 	"elstore/volume/fault"
@@ -16,10 +18,10 @@ import (
 	"elstore/volume/volumetest"
 )
 
-// clustered makes empty pools, each with a cluster of its own, for the suite.
-func clustered(t testing.TB, cfg file.Config) volumetest.Storage {
+// clustered makes empty pools below dir, each with a cluster of its own, for the suite.
+func clustered(t testing.TB, dir string, cfg file.Config) volumetest.Storage {
 	t.Helper()
-	pool := t.TempDir()
+	pool := poolIn(t, dir)
 	cluster := rbdmodel.New()
 	var mu sync.Mutex
 	clients := map[volume.Backend]*rbdmodel.Client{}
@@ -91,11 +93,37 @@ func references(t testing.TB, pool string) (images []string) {
 }
 
 func TestContractOnACluster(t *testing.T) {
-	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, file.Config{}) })
+	t.Parallel()
+	disk := need.Disk(t)
+	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, disk, file.Config{}) })
 }
 
 func TestFaultsOnACluster(t *testing.T) {
-	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return clustered(t, file.Config{}) }, clusterChanges...)
+	t.Parallel()
+	disk := need.Disk(t)
+	volumetest.Faults(t, func(t testing.TB) volumetest.Storage { return clustered(t, disk, file.Config{}) }, clusterChanges...)
+}
+
+// TestFaultsOnAClusterWithoutExchange is TestFaultsOnACluster for what swaps files, on a file system that can't, such as NFS.
+func TestFaultsOnAClusterWithoutExchange(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
+	volumetest.Faults(t, func(t testing.TB) volumetest.Storage {
+		s := clustered(t, disk, file.Config{})
+		open := s.Open
+		s.Open = func(step func(string) error) (volume.Backend, error) {
+			return open(func(op string) error {
+				if err := step(op); err != nil {
+					return err
+				}
+				if strings.HasPrefix(op, "exchange ") {
+					return syscall.EINVAL
+				}
+				return nil
+			})
+		}
+		return s
+	}, "replace rbd", "replace rbd that has a clone")
 }
 
 // clusterChanges are those of volumetest.Faults that a cluster has a part in.
@@ -106,12 +134,14 @@ var clusterChanges = []string{
 }
 
 func TestContractOnAClusterWithQCOW2(t *testing.T) {
+	t.Parallel()
+	disk := need.Disk(t)
 	cfg := file.Config{Tool: tool(t), Opener: opener(t)}
-	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, cfg) })
+	volumetest.Run(t, func(t testing.TB) volumetest.Storage { return clustered(t, disk, cfg) })
 }
 
 func TestAnImageOnAClusterHasNoPath(t *testing.T) {
-	s := clustered(t, file.Config{})
+	s := clustered(t, t.TempDir(), file.Config{})
 	backend, err := s.Open(func(string) error { return nil })
 	if err != nil {
 		t.Fatal(err)

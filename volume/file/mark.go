@@ -22,7 +22,7 @@ type mark struct {
 	Purpose string   `json:"purpose"`
 	Args    []string `json:"args,omitempty"`
 
-	// Of a resize: the size before and the one asked for, in bytes.
+	// Of a resize: the size before and the one asked for, in bytes. Of a replacement: how much was uploaded before.
 	Before int64 `json:"before,omitempty"`
 	After  int64 `json:"after,omitempty"`
 	// Of a replacement that consumes what was uploaded: the new image's inode.

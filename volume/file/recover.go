@@ -9,6 +9,8 @@ import (
 	"slices"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"elstore/volume"
 	"elstore/volume/fault"
 	"elstore/volume/qemu"
@@ -33,6 +35,7 @@ const (
 //   - It tells sizes, so that it is a resize of ours, and the image is larger than meta.json says: growing was not
 //     done, or shrinking was not finished. Cut.
 //   - It tells of a new image that is in place, or the upload is the image: what was uploaded is that, and is removed.
+//   - It tells how much was uploaded, and the upload is longer, since it was about to become the image: it is cut.
 //   - Then meta.json gets the image's real size and base image, and the .ignore files go.
 func (b *Backend) settle(ctx context.Context, d *dir, id volume.ID, inBin bool, c contents, lock *os.File) error {
 	if c.deleted && !inBin {
@@ -88,6 +91,8 @@ func (b *Backend) settleImage(ctx context.Context, d *dir, id volume.ID, c conte
 		if err := d.remove(uploadName); err != nil {
 			return err
 		}
+	} else if err := d.cutBack(c.marks); err != nil {
+		return err
 	}
 	size, base, err := lookAtImage(int(d.fd.Fd()), m.Format)
 	if err != nil {
@@ -154,6 +159,36 @@ func (d *dir) replaced(marks []string, inode uint64) bool {
 		}
 	}
 	return false
+}
+
+// cutBack cuts an upload to what one of the .ignore files says that it was.
+func (d *dir) cutBack(marks []string) error {
+	for _, name := range marks {
+		if m, ok := d.readMark(name); ok && m.Purpose == toReplace && m.Before > 0 {
+			return d.cutUpload(m.Before)
+		}
+	}
+	return nil
+}
+
+// cutUpload takes from an upload what it grew by when it was to become the image. There may be none.
+func (d *dir) cutUpload(received int64) error {
+	f, err := d.open(uploadName, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.FromOS("open the upload", err)
+	}
+	defer f.Close() //nolint:errcheck // it need not survive a power cut
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return fault.FromOS("look at the upload", err)
+	}
+	if st.Size <= received || st.Nlink > 1 { // the other name may be the image's, where that could not be taken back
+		return nil
+	}
+	return d.truncate(f, received)
 }
 
 // inode returns the inode of a file, 0 where there is none.

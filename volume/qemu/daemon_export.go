@@ -98,9 +98,9 @@ func (d *daemon) alive(ctx context.Context) error {
 	return d.qmp.do(ctx, "query-version", nil, nil)
 }
 
-// connectQueue sets up the queue, of which there can be one at a time. It returns nil if there is none.
-func (d *daemon) connectQueue(ctx context.Context) (*vhostConn, error) {
-	if !d.queue {
+// connectQueue sets up the queue, of which there can be one at a time. It returns nil if there is none, or none is wanted.
+func (d *daemon) connectQueue(ctx context.Context, wanted bool) (*vhostConn, error) {
+	if !d.queue || !wanted {
 		d.door.close()
 		return nil, nil //nolint:nilnil // that is what there is
 	}
@@ -127,5 +127,5 @@ func (d *daemon) connect(ctx context.Context) (*nbdConn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return newNBDConn(conn, export)
+	return newNBDConn(conn, export), nil
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"elstore/volume/fault"
+	"elstore/volume/nbdwire"
 )
 
 // newDaemon starts a real daemon that is stopped when the test ends.
@@ -60,7 +61,7 @@ func TestDaemonExports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := uint16(nbdSendFlush | nbdSendFUA | nbdSendTrim | nbdSendWriteZeroes | nbdSendDF | nbdSendFastZero)
+	want := uint16(nbdwire.SendFlush | nbdwire.SendTrim | nbdwire.SendWriteZeroes | nbdwire.SendDF)
 	if e := c.export; e.size != 64<<20 || e.flags&want != want || !e.structured || !e.status || e.maxBlock != nbdMaxData {
 		t.Errorf("export %+v", e)
 	}

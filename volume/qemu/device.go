@@ -22,7 +22,8 @@ import (
 // Two changes that overlap are never under way at the same time, so that the order of their acknowledgement is the order in
 // which they were made. A request that the daemon does not answer waits as long as the daemon lives. One that has
 // answered nothing for OpenerConfig.HangTimeout is asked over QMP whether it lives; if it does, its storage is slow
-// and nothing else is done about it, and if it does not answer, it is killed.
+// and nothing else is done about it, and if it does not answer, it is killed. It is killed too when it leaves a single request
+// in its queue that long, and answers the same one over NBD (device_doubt.go).
 type Device struct {
 	opener  *Opener
 	options OpenOptions
@@ -43,7 +44,8 @@ type Device struct {
 	redo    int       // requests that were under way when a daemon died, and have not ended since
 	changes []*change // under way
 	replay  replayLog
-	deaths  int // of daemons that did not live long, in a row
+	deaths  int  // of daemons that did not live long, in a row
+	noQueue bool // one was dead while its daemon lived: none is used any more
 
 	flushing bool   // by ourselves
 	flushes  uint64 // how often that ended

@@ -275,7 +275,7 @@ func TestDeviceRevivesWhenIdle(t *testing.T) {
 // A connection that ends, by whatever fault, counts as a death; the daemon that is left is ended first.
 func TestDeviceReconnects(t *testing.T) {
 	for name, cut := range map[string]func(l *link){
-		"NBD":   func(l *link) { l.conn.conn.close() },
+		"NBD":   func(l *link) { _ = l.conn.conn.Close() },
 		"queue": func(l *link) { _ = l.queue.socket.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {

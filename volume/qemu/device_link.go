@@ -12,6 +12,7 @@ type link struct {
 	conn    *nbdConn
 	queue   *vhostConn // nil where QEMU was built without vhost-user-blk, or the system gives no shared memory
 	retired bool       // it is given up on purpose. Guarded by Device.mu
+	doubted bool       // it is looked into whether the queue is dead. Guarded by Device.mu
 }
 
 // errGone is the error of every request whose outcome is not known because its connection ended.
@@ -25,7 +26,7 @@ func (d *Device) connect(ctx context.Context, process *daemon) (*link, error) {
 	conn, err := process.connect(ctx)
 	if err == nil {
 		l.conn = conn
-		l.queue, err = process.connectQueue(ctx)
+		l.queue, err = process.connectQueue(ctx, !d.queueless())
 	}
 	if err != nil {
 		l.cut()
@@ -35,6 +36,9 @@ func (d *Device) connect(ctx context.Context, process *daemon) (*link, error) {
 	d.work.Go(func() { d.watch(l) }) //nolint:contextcheck // what was begun is ended whatever becomes of ctx
 	return l, nil
 }
+
+// direct is the link without its queue: for what is made again. It can't meet again with what it met there.
+func (l *link) direct() *link { return &link{daemon: l.daemon, conn: l.conn} }
 
 // cut ends the connections at once. Requests under way fail with errGone.
 func (l *link) cut() {
@@ -99,5 +103,5 @@ func (l *link) write(off, length int64, pieces ...[]byte) error {
 			return err
 		}
 	}
-	return l.conn.writeVector(pieces, off, length, 0)
+	return l.conn.write(off, length, pieces...)
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"elstore/volume/fault"
+	"elstore/volume/nbdwire"
 )
 
 // check refuses what is not wholly on the disk.
@@ -154,7 +155,7 @@ func (d *Device) extents(ctx context.Context, off, length int64, one bool) ([]Ex
 	}
 	found := make([]Extent, len(r.extents))
 	for i, e := range r.extents {
-		found[i] = Extent{e.length, e.flags&nbdStateHole != 0, e.flags&nbdStateZero != 0}
+		found[i] = Extent{e.length, e.flags&nbdwire.StateHole != 0, e.flags&nbdwire.StateZero != 0}
 	}
 	return found, nil
 }

@@ -115,7 +115,7 @@ func (d *Device) rebirth() (*link, error) {
 		err = fmt.Errorf("a request may have %d bytes now, and could have %d", l.conn.export.maxBlock, d.most)
 	}
 	if err == nil { // nobody else touches the log while requests wait
-		err = d.replay.each(func(c *change) error { return c.send(l) })
+		err = d.replay.each(func(c *change) error { return c.send(l.direct()) })
 	}
 	if err == nil && !d.replay.empty() {
 		err = l.conn.flush(ctx)

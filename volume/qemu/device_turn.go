@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"syscall"
+
+	"elstore/volume/nbdwire"
 )
 
 // request is a request on its way through a Device.
@@ -66,6 +68,9 @@ func (d *Device) do(r *request) error {
 
 // send makes the request on a link.
 func (r *request) send(l *link) (err error) {
+	if r.lives > 0 {
+		l = l.direct()
+	}
 	switch r.kind {
 	case doRead:
 		return l.read(r.p, r.off)
@@ -89,7 +94,7 @@ func (c *change) send(l *link) error {
 	case changeDiscard:
 		return l.conn.trim(c.off, c.length)
 	case changeZero:
-		return l.conn.zero(c.off, c.length, nbdFlagNoHole)
+		return l.conn.zero(c.off, c.length, nbdwire.FlagNoHole)
 	case changeZeroUnmap:
 		return l.conn.zero(c.off, c.length, 0)
 	case changeWrite:

@@ -6,10 +6,13 @@ import (
 	"time"
 )
 
+// ticksPerHang is how many times a link is looked at in waits.hang.
+const ticksPerHang = 4
+
 // watch sees to a link until a connection ends, or the daemon does, which nobody else notices while no request is
 // under way.
 func (d *Device) watch(l *link) {
-	tick := time.NewTicker(d.opener.times.hang / 4)
+	tick := time.NewTicker(d.opener.times.hang / ticksPerHang)
 	defer tick.Stop()
 	heard, since := l.heard(), time.Now()
 	for {
@@ -20,8 +23,8 @@ func (d *Device) watch(l *link) {
 			l.queue.cut()
 		case <-l.conn.gone:
 		case <-tick.C:
-			if !l.busy() && l.queue != nil {
-				l.queue.trim()
+			if l.queue != nil {
+				d.watchQueue(l)
 			}
 			if now := l.heard(); now != heard || !l.busy() {
 				heard, since = now, time.Now()
@@ -38,8 +41,7 @@ func (d *Device) watch(l *link) {
 	}
 }
 
-// prod asks a daemon that has not answered for long whether it lives, and kills it if it does not say so: what it
-// acknowledged is remembered.
+// prod asks a daemon that has not answered for long whether it lives, and kills it if it does not say so.
 func (d *Device) prod(l *link) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.opener.times.ping)
 	defer cancel()
@@ -49,7 +51,5 @@ func (d *Device) prod(l *link) {
 		return
 	}
 	d.log.Error("storage daemon hangs and is killed", slog.Int("pid", l.daemon.pid), slog.Any("error", err))
-	if err := l.daemon.kill(); err != nil {
-		d.log.Error("storage daemon can't be killed", slog.Int("pid", l.daemon.pid), slog.Any("error", err))
-	}
+	d.kill(l)
 }

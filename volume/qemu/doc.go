@@ -28,13 +28,15 @@
 // An Opener opens an image as a Device, through a storage daemon of its own: nobody writes qcow2 but QEMU. The daemon is
 // told over QMP what to open, and whole sectors are read and written through a queue in memory that both share (vhost-user-blk):
 // beside NBD that takes a fraction of the time. What the queue has no words for goes over NBD: flushes, discards, zeroes, what has
-// storage, parts of sectors, and why a request failed. The sockets are inherited, or have a name for a moment in a
-// directory that nobody else may enter: nobody else can connect to them. The daemon
+// storage, parts of sectors, and why a request failed; and so does what is made again after a daemon's end. Where QEMU was built
+// without vhost-user-blk, or the system gives no shared memory, all goes over NBD, and more slowly. The sockets are
+// inherited, or have a name for a moment in a directory that nobody else may enter: nobody else can connect to them. The daemon
 //
 //   - opens the image by its recorded format, with the base that the caller names and not the one that the image does;
 //   - inherits the files that the caller names, as a Tool's processes do;
 //   - gets SIGTERM when the server dies, however that dies: it writes what it holds in memory, and ends. It is never killed but
-//     when it hangs, which loses nothing as long as the server lives;
+//     when it hangs, or answers over NBD what it leaves unanswered in its queue: that loses nothing as long as the server lives.
+//     One whose storage is slow is waited for, however long;
 //   - can change what is in the shared memory at any time, and no more than give wrong data by that;
 //   - has few rights: no privileges to gain, none of root's capabilities but CAP_DAC_OVERRIDE, limits on memory and open
 //     files, and, where the kernel has Landlock, no file but the image, its base, its socket, and what a program needs to run.

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"elstore/volume/nbdwire"
 )
 
 // nbdPeer plays the server.
@@ -33,10 +35,7 @@ func nbdPair(t testing.TB, e nbdExport) (*nbdConn, *nbdPeer) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	c, err := newNBDConn(ours, e)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newNBDConn(ours, e)
 	t.Cleanup(func() {
 		c.cut()
 		theirs.Close()
@@ -47,13 +46,13 @@ func nbdPair(t testing.TB, e nbdExport) (*nbdConn, *nbdPeer) {
 // fullExport is one that can do everything.
 var fullExport = nbdExport{
 	size: 1 << 30, structured: true, context: 3, status: true, maxBlock: 1 << 20,
-	flags: nbdHasFlags | nbdSendFlush | nbdSendFUA | nbdSendTrim | nbdSendWriteZeroes | nbdSendDF | nbdSendFastZero,
+	flags: nbdwire.HasFlags | nbdwire.SendFlush | nbdwire.SendTrim | nbdwire.SendWriteZeroes | nbdwire.SendDF,
 }
 
 // sent is a request as it came.
 type sent struct {
 	flags   uint16
-	command nbdCommand
+	command nbdwire.Command
 	handle  uint64
 	off     uint64
 	length  uint32
@@ -62,16 +61,16 @@ type sent struct {
 // next takes a request, without the data of a write.
 func (p *nbdPeer) next() (r sent) {
 	p.t.Helper()
-	b := make([]byte, nbdRequestSize)
+	b := make([]byte, nbdwire.RequestSize)
 	if _, err := io.ReadFull(p.conn, b); err != nil {
 		p.t.Error(err)
 		return r
 	}
-	if magic := binary.BigEndian.Uint32(b); magic != nbdRequestMagic {
+	if magic := binary.BigEndian.Uint32(b); magic != nbdwire.RequestMagic {
 		p.t.Errorf("a request begins with %#x", magic)
 	}
 	return sent{
-		binary.BigEndian.Uint16(b[4:]), nbdCommand(binary.BigEndian.Uint16(b[6:])),
+		binary.BigEndian.Uint16(b[4:]), nbdwire.Command(binary.BigEndian.Uint16(b[6:])),
 		binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint32(b[24:]),
 	}
 }
@@ -109,8 +108,8 @@ func TestNBDRequests(t *testing.T) {
 				}
 				return nil
 			},
-			sent{nbdFlagDF, nbdRead, 0, 512, 16},
-			"", func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkData, h, uint64(512), data) }, nil,
+			sent{nbdwire.FlagDF, nbdwire.CmdRead, 0, 512, 16},
+			"", func(h uint64) []byte { return chunk(nbdwire.ChunkDone, nbdwire.ChunkData, h, uint64(512), data) }, nil,
 		},
 		"read in pieces": {
 			func(c *nbdConn) error {
@@ -120,62 +119,64 @@ func TestNBDRequests(t *testing.T) {
 				}
 				return nil
 			},
-			sent{nbdFlagDF, nbdRead, 0, 512, 16},
+			sent{nbdwire.FlagDF, nbdwire.CmdRead, 0, 512, 16},
 			"", func(h uint64) []byte {
-				return nbdBytes(chunk(0, nbdChunkData, h, uint64(520), data[8:]), chunk(0, nbdChunkHole, h, uint64(516), uint32(4)),
-					chunk(0, nbdChunkData, h, uint64(512), data[:4]), chunk(nbdChunkDone, nbdChunkNone, h))
+				return nbdBytes(chunk(0, nbdwire.ChunkData, h, uint64(520), data[8:]), chunk(0, nbdwire.ChunkHole, h, uint64(516), uint32(4)),
+					chunk(0, nbdwire.ChunkData, h, uint64(512), data[:4]), chunk(nbdwire.ChunkDone, nbdwire.ChunkNone, h))
 			}, nil,
 		},
 		"read fails": {
 			func(c *nbdConn) error { return c.read(make([]byte, 16), 512) },
-			sent{nbdFlagDF, nbdRead, 0, 512, 16},
-			"", func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkError+1, h, uint32(5), uint16(0)) }, syscall.EIO,
+			sent{nbdwire.FlagDF, nbdwire.CmdRead, 0, 512, 16},
+			"", func(h uint64) []byte {
+				return chunk(nbdwire.ChunkDone, nbdwire.ChunkPlainError, h, uint32(5), uint16(0))
+			}, syscall.EIO,
 		},
 		"read fails in the middle": {
 			func(c *nbdConn) error { return c.read(make([]byte, 16), 512) },
-			sent{nbdFlagDF, nbdRead, 0, 512, 16},
+			sent{nbdwire.FlagDF, nbdwire.CmdRead, 0, 512, 16},
 			"", func(h uint64) []byte {
-				return nbdBytes(chunk(0, nbdChunkData, h, uint64(512), data[:8]), chunk(nbdChunkDone, nbdChunkErrorOffset, h, uint32(5), uint16(0), uint64(520)))
+				return nbdBytes(chunk(0, nbdwire.ChunkData, h, uint64(512), data[:8]), chunk(nbdwire.ChunkDone, nbdwire.ChunkErrorOffset, h, uint32(5), uint16(0), uint64(520)))
 			}, syscall.EIO,
 		},
 		"write": {
-			func(c *nbdConn) error { return c.write(data, 1024, 0) },
-			sent{0, nbdWrite, 0, 1024, 16},
+			func(c *nbdConn) error { return c.write(1024, 16, data) },
+			sent{0, nbdwire.CmdWrite, 0, 1024, 16},
 			string(data), func(h uint64) []byte { return simple(0, h) }, nil,
 		},
-		"write through": {
-			func(c *nbdConn) error { return c.write(data, 1024, nbdFlagFUA) },
-			sent{nbdFlagFUA, nbdWrite, 0, 1024, 16},
-			string(data), func(h uint64) []byte { return chunk(nbdChunkDone, nbdChunkNone, h) }, nil,
+		"write, and a reply in chunks": {
+			func(c *nbdConn) error { return c.write(1024, 16, data) },
+			sent{0, nbdwire.CmdWrite, 0, 1024, 16},
+			string(data), func(h uint64) []byte { return chunk(nbdwire.ChunkDone, nbdwire.ChunkNone, h) }, nil,
 		},
 		"write fails": {
-			func(c *nbdConn) error { return c.write(data, 1024, 0) },
-			sent{0, nbdWrite, 0, 1024, 16},
+			func(c *nbdConn) error { return c.write(1024, 16, data) },
+			sent{0, nbdwire.CmdWrite, 0, 1024, 16},
 			string(data), func(h uint64) []byte { return simple(28, h) }, syscall.ENOSPC,
 		},
 		"write pieces": {
-			func(c *nbdConn) error { return c.writeVector([][]byte{data[:3], nil, data[3:]}, 1024, 16, 0) },
-			sent{0, nbdWrite, 0, 1024, 16},
+			func(c *nbdConn) error { return c.write(1024, 16, data[:3], nil, data[3:]) },
+			sent{0, nbdwire.CmdWrite, 0, 1024, 16},
 			string(data), func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"flush": {
 			func(c *nbdConn) error { return c.flush(t.Context()) },
-			sent{0, nbdFlush, 0, 0, 0},
+			sent{0, nbdwire.CmdFlush, 0, 0, 0},
 			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"trim": {
 			func(c *nbdConn) error { return c.trim(4096, 8192) },
-			sent{0, nbdTrim, 0, 4096, 8192},
+			sent{0, nbdwire.CmdTrim, 0, 4096, 8192},
 			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
 		"zero": {
 			func(c *nbdConn) error { return c.zero(4096, 8192, 0) },
-			sent{0, nbdWriteZeroes, 0, 4096, 8192},
+			sent{0, nbdwire.CmdWriteZeroes, 0, 4096, 8192},
 			"", func(h uint64) []byte { return simple(0, h) }, nil,
 		},
-		"zero, keep, fast": {
-			func(c *nbdConn) error { return c.zero(4096, 8192, nbdFlagNoHole|nbdFlagFastZero) },
-			sent{nbdFlagNoHole | nbdFlagFastZero, nbdWriteZeroes, 0, 4096, 8192},
+		"zero, and keep the storage": {
+			func(c *nbdConn) error { return c.zero(4096, 8192, nbdwire.FlagNoHole) },
+			sent{nbdwire.FlagNoHole, nbdwire.CmdWriteZeroes, 0, 4096, 8192},
 			"", func(h uint64) []byte { return simple(95, h) }, syscall.ENOTSUP,
 		},
 		"status": {
@@ -186,9 +187,9 @@ func TestNBDRequests(t *testing.T) {
 				}
 				return err
 			},
-			sent{nbdFlagReqOne, nbdBlockStatus, 0, 0, 4096},
+			sent{nbdwire.FlagReqOne, nbdwire.CmdBlockStatus, 0, 0, 4096},
 			"", func(h uint64) []byte {
-				return chunk(nbdChunkDone, nbdChunkBlockStatus, h, uint32(3), uint32(8192), uint32(3))
+				return chunk(nbdwire.ChunkDone, nbdwire.ChunkBlockStatus, h, uint32(3), uint32(8192), uint32(3))
 			}, nil,
 		},
 	} {
@@ -215,7 +216,7 @@ func TestNBDRequests(t *testing.T) {
 
 // What the server does not offer is not asked of it.
 func TestNBDWithoutOffers(t *testing.T) {
-	c, _ := nbdPair(t, nbdExport{size: 1 << 20, flags: nbdHasFlags, maxBlock: 1 << 20})
+	c, _ := nbdPair(t, nbdExport{size: 1 << 20, flags: nbdwire.HasFlags, maxBlock: 1 << 20})
 	if err := c.flush(t.Context()); err != nil {
 		t.Errorf("flush: %v", err)
 	}
@@ -237,9 +238,9 @@ func TestNBDSplits(t *testing.T) {
 	c, peer := nbdPair(t, e)
 	done := make(chan error, 1)
 	go func() { done <- c.read(make([]byte, 4096+512), 0) }()
-	for _, want := range []sent{{nbdFlagDF, nbdRead, 0, 0, 4096}, {nbdFlagDF, nbdRead, 0, 4096, 512}} {
+	for _, want := range []sent{{nbdwire.FlagDF, nbdwire.CmdRead, 0, 0, 4096}, {nbdwire.FlagDF, nbdwire.CmdRead, 0, 4096, 512}} {
 		r := peer.next()
-		peer.say(chunk(nbdChunkDone, nbdChunkData, r.handle, r.off, make([]byte, r.length)))
+		peer.say(chunk(nbdwire.ChunkDone, nbdwire.ChunkData, r.handle, r.off, make([]byte, r.length)))
 		if r.handle = 0; r != want {
 			t.Errorf("sent %+v, want %+v", r, want)
 		}
@@ -248,7 +249,7 @@ func TestNBDSplits(t *testing.T) {
 		t.Error(err)
 	}
 	go func() { done <- c.zero(0, nbdMaxRange+512, 0) }()
-	for _, want := range []sent{{0, nbdWriteZeroes, 0, 0, nbdMaxRange}, {0, nbdWriteZeroes, 0, nbdMaxRange, 512}} {
+	for _, want := range []sent{{0, nbdwire.CmdWriteZeroes, 0, 0, nbdMaxRange}, {0, nbdwire.CmdWriteZeroes, 0, nbdMaxRange, 512}} {
 		r := peer.next()
 		peer.say(simple(0, r.handle))
 		if r.handle = 0; r != want {
@@ -262,9 +263,10 @@ func TestNBDSplits(t *testing.T) {
 
 // Many requests are under way, and answered in the reverse order.
 func TestNBDOutOfOrder(t *testing.T) {
+	const many = 100
 	c, peer := nbdPair(t, fullExport)
 	var calls sync.WaitGroup
-	for i := range nbdDepth {
+	for i := range many {
 		calls.Go(func() {
 			p := make([]byte, 512)
 			if err := c.read(p, int64(i)*512); err != nil || p[0] != byte(i) || p[511] != byte(i) {
@@ -273,11 +275,11 @@ func TestNBDOutOfOrder(t *testing.T) {
 		})
 	}
 	var got []sent
-	for range nbdDepth {
+	for range many {
 		got = append(got, peer.next())
 	}
 	for _, r := range slices.Backward(got) {
-		peer.say(chunk(nbdChunkDone, nbdChunkData, r.handle, r.off, bytes.Repeat([]byte{byte(r.off / 512)}, 512)))
+		peer.say(chunk(nbdwire.ChunkDone, nbdwire.ChunkData, r.handle, r.off, bytes.Repeat([]byte{byte(r.off / 512)}, 512)))
 	}
 	calls.Wait()
 	if c.busy() {
@@ -285,11 +287,11 @@ func TestNBDOutOfOrder(t *testing.T) {
 	}
 }
 
-// A context ends a flush. The reply that comes later is nobody's, and the call is used again.
+// A context ends a flush. The reply that comes later is nobody's.
 func TestNBDContext(t *testing.T) {
 	c, peer := nbdPair(t, fullExport)
 	why := errors.New("enough")
-	for range nbdDepth + 1 {
+	for range 3 {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- c.flush(ctx) }()
@@ -301,7 +303,7 @@ func TestNBDContext(t *testing.T) {
 		peer.say(simple(0, r.handle))
 	}
 	done := make(chan error, 1)
-	go func() { done <- c.write([]byte("x"), 0, 0) }()
+	go func() { done <- c.write(0, 1, []byte("x")) }()
 	r := peer.next()
 	peer.data(1)
 	peer.say(simple(0, r.handle))
@@ -310,31 +312,25 @@ func TestNBDContext(t *testing.T) {
 	}
 }
 
-// With as many requests under way as there may be, one more waits, or ends with its context.
-func TestNBDDepth(t *testing.T) {
+// What waits for the server to take a request ends with its context.
+func TestNBDContextWhileWriting(t *testing.T) {
 	c, peer := nbdPair(t, fullExport)
-	var calls sync.WaitGroup
-	handles := make([]uint64, nbdDepth)
-	for i := range handles {
-		calls.Go(func() {
-			if err := c.trim(0, 512); err != nil {
-				t.Error(err)
-			}
-		})
-		handles[i] = peer.next().handle
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := c.flush(ctx); !errors.Is(err, context.Canceled) {
+	done := make(chan error, 1)
+	const much = 8 << 20 // more than sockets hold
+	go func() { done <- c.write(0, much, make([]byte, much)) }()
+	r := peer.next() // the data is being written
+	why := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go cancel(why)
+	if err := c.flush(ctx); !errors.Is(err, why) {
 		t.Errorf("flush: %v", err)
 	}
-	if _, err := c.status(ctx, nil, 0, 512, true); !errors.Is(err, context.Canceled) {
+	if _, err := c.status(ctx, nil, 0, 512, true); !errors.Is(err, why) {
 		t.Errorf("status: %v", err)
 	}
-	for _, h := range handles {
-		peer.say(simple(0, h))
-	}
-	calls.Wait()
+	peer.data(much)
+	peer.say(simple(0, r.handle))
+	must(t, <-done)
 }
 
 // A structured reply to a client that did not ask for such.
@@ -354,7 +350,7 @@ func TestNBDNotStructured(t *testing.T) {
 		t.Errorf("%q, %v", p, err)
 	}
 	go func() { done <- c.read(p, 0) }()
-	peer.say(chunk(1, nbdChunkNone, peer.next().handle))
+	peer.say(chunk(1, nbdwire.ChunkNone, peer.next().handle))
 	if err := <-done; !errors.Is(err, errNBDGone) {
 		t.Error(err)
 	}
@@ -368,7 +364,7 @@ func TestNBDCutWhileWriting(t *testing.T) {
 	for range 8 {
 		calls.Go(func() {
 			started <- struct{}{}
-			if err := c.write(make([]byte, 1<<20), 0, 0); !errors.Is(err, errNBDGone) {
+			if err := c.write(0, 1<<20, make([]byte, 1<<20)); !errors.Is(err, errNBDGone) {
 				t.Error(err)
 			}
 		})
@@ -387,7 +383,7 @@ func TestNBDClose(t *testing.T) {
 		defer close(done)
 		c.close()
 	}()
-	if r := peer.next(); r.command != nbdDisconnect {
+	if r := peer.next(); r.command != nbdwire.CmdDisconnect {
 		t.Errorf("sent %+v", r)
 	}
 	<-done
@@ -399,16 +395,11 @@ func TestNBDClose(t *testing.T) {
 
 // A connection that is cut in the moment in which the last reply came ends too.
 func TestNBDCutAfterReply(t *testing.T) {
-	for i := range 500 {
+	for range 500 {
 		c, peer := nbdPair(t, fullExport)
 		done := make(chan error, 1)
 		go func() {
-			var err error
-			if i%2 == 0 {
-				err = c.flush(t.Context()) // read by the connection's own goroutine
-			} else {
-				err = c.trim(0, 512) // and by this
-			}
+			err := c.trim(0, 512)
 			c.cut()
 			done <- err
 		}()

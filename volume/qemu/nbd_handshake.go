@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"elstore/volume/nbdwire"
 )
 
 // nbdExport is what the handshake told about an export.
@@ -51,18 +53,18 @@ func nbdHandshake(rw io.ReadWriter, name string) (e nbdExport, err error) {
 		return e, err
 	}
 	flags := binary.BigEndian.Uint16(greeting[16:])
-	if binary.BigEndian.Uint64(greeting[:]) != nbdMagic || binary.BigEndian.Uint64(greeting[8:]) != nbdOptionMagic || flags&nbdFixedNewstyle == 0 {
+	if binary.BigEndian.Uint64(greeting[:]) != nbdwire.Magic || binary.BigEndian.Uint64(greeting[8:]) != nbdwire.OptionMagic || flags&nbdwire.FixedNewstyle == 0 {
 		return e, errors.New("the server does not speak fixed newstyle NBD")
 	}
-	answer := binary.BigEndian.AppendUint32(nil, uint32(flags&(nbdFixedNewstyle|nbdNoZeroes)))
+	answer := binary.BigEndian.AppendUint32(nil, uint32(flags&(nbdwire.FixedNewstyle|nbdwire.NoZeroes)))
 	if _, err := rw.Write(answer); err != nil {
 		return e, err
 	}
 
-	err = nbdOption(rw, nbdOptStructuredReply, nil, nil)
+	err = nbdOption(rw, nbdwire.OptStructuredReply, nil, nil)
 	if err == nil {
 		e.structured = true
-		err = nbdOption(rw, nbdOptSetMetaContext, nbdContextQuery(name), e.metaContext)
+		err = nbdOption(rw, nbdwire.OptSetMetaContext, nbdContextQuery(name), e.metaContext)
 	}
 	if err != nil && !errors.As(err, new(nbdRefusalError)) {
 		return e, err
@@ -70,11 +72,11 @@ func nbdHandshake(rw io.ReadWriter, name string) (e nbdExport, err error) {
 	e.maxBlock = nbdMaxData
 	ask := nbdName(nil, name)
 	ask = binary.BigEndian.AppendUint16(ask, 1)
-	ask = binary.BigEndian.AppendUint16(ask, nbdInfoBlockSize)
-	if err := nbdOption(rw, nbdOptGo, ask, e.info); err != nil {
+	ask = binary.BigEndian.AppendUint16(ask, nbdwire.InfoBlockSize)
+	if err := nbdOption(rw, nbdwire.OptGo, ask, e.info); err != nil {
 		return e, err
 	}
-	if e.flags&nbdHasFlags == 0 {
+	if e.flags&nbdwire.HasFlags == 0 {
 		return e, errors.New("the server did not describe the export")
 	}
 	return e, nil
@@ -89,7 +91,7 @@ func nbdName(b []byte, name string) []byte {
 func nbdContextQuery(export string) []byte {
 	b := nbdName(nil, export)
 	b = binary.BigEndian.AppendUint32(b, 1)
-	return nbdName(b, nbdContext)
+	return nbdName(b, nbdwire.BaseAllocation)
 }
 
 // nbdRefusalError is a server's refusal of an option.
@@ -104,7 +106,7 @@ func (r nbdRefusalError) Error() string {
 
 // nbdOption asks for an option and takes the replies to it until it is acknowledged, or refused with an nbdRefusalError.
 func nbdOption(rw io.ReadWriter, option uint32, data []byte, take func(reply uint32, data []byte) error) error {
-	b := binary.BigEndian.AppendUint64(nil, nbdOptionMagic)
+	b := binary.BigEndian.AppendUint64(nil, nbdwire.OptionMagic)
 	b = binary.BigEndian.AppendUint32(b, option)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
 	if _, err := rw.Write(append(b, data...)); err != nil {
@@ -116,7 +118,7 @@ func nbdOption(rw io.ReadWriter, option uint32, data []byte, take func(reply uin
 			return err
 		}
 		reply, length := binary.BigEndian.Uint32(header[12:]), binary.BigEndian.Uint32(header[16:])
-		if binary.BigEndian.Uint64(header[:]) != nbdOptReply || binary.BigEndian.Uint32(header[8:]) != option {
+		if binary.BigEndian.Uint64(header[:]) != nbdwire.OptionReply || binary.BigEndian.Uint32(header[8:]) != option {
 			return fmt.Errorf("the reply to option %d is no reply to it", option)
 		}
 		if length > nbdMaxOptionReply {
@@ -127,9 +129,9 @@ func nbdOption(rw io.ReadWriter, option uint32, data []byte, take func(reply uin
 			return err
 		}
 		switch {
-		case reply&nbdRepError != 0:
+		case reply&nbdwire.RepError != 0:
 			return nbdRefusalError{option, reply, string(payload)}
-		case reply == nbdRepAck:
+		case reply == nbdwire.RepAck:
 			return nil
 		case take == nil:
 			return fmt.Errorf("the server answered option %d with %d", option, reply)
@@ -143,10 +145,10 @@ func nbdOption(rw io.ReadWriter, option uint32, data []byte, take func(reply uin
 
 // metaContext takes the reply to NBD_OPT_SET_META_CONTEXT.
 func (e *nbdExport) metaContext(reply uint32, data []byte) error {
-	if reply != nbdRepMetaContext || len(data) < 4 {
+	if reply != nbdwire.RepMetaContext || len(data) < 4 {
 		return errors.New("the metadata context is malformed")
 	}
-	if string(data[4:]) == nbdContext {
+	if string(data[4:]) == nbdwire.BaseAllocation {
 		e.context, e.status = binary.BigEndian.Uint32(data), true
 	}
 	return nil
@@ -154,11 +156,11 @@ func (e *nbdExport) metaContext(reply uint32, data []byte) error {
 
 // info takes a reply to NBD_OPT_GO.
 func (e *nbdExport) info(reply uint32, data []byte) error {
-	if reply != nbdRepInfo || len(data) < 2 {
+	if reply != nbdwire.RepInfo || len(data) < 2 {
 		return errors.New("the description of the export is malformed")
 	}
 	switch kind := binary.BigEndian.Uint16(data); kind {
-	case nbdInfoExport:
+	case nbdwire.InfoExport:
 		if len(data) != 12 {
 			return errors.New("the description of the export is malformed")
 		}
@@ -167,7 +169,7 @@ func (e *nbdExport) info(reply uint32, data []byte) error {
 			return fmt.Errorf("the export has %d bytes", size)
 		}
 		e.size, e.flags = int64(size), binary.BigEndian.Uint16(data[10:])
-	case nbdInfoBlockSize:
+	case nbdwire.InfoBlockSize:
 		if len(data) != 14 {
 			return errors.New("the block sizes of the export are malformed")
 		}

@@ -7,21 +7,23 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"elstore/volume/nbdwire"
 )
 
 func optionReply(option, reply uint32, payload ...any) []byte {
 	b := nbdBytes(payload...)
-	return nbdBytes(uint64(nbdOptReply), option, reply, uint32(len(b)), b)
+	return nbdBytes(uint64(nbdwire.OptionReply), option, reply, uint32(len(b)), b)
 }
 
 // The parts of a handshake as QEMU makes it.
 var (
 	nbdHello      = nbdBytes("NBDMAGICIHAVEOPT", uint16(3))
-	nbdAckChunks  = optionReply(nbdOptStructuredReply, nbdRepAck)
-	nbdAckContext = nbdBytes(optionReply(nbdOptSetMetaContext, nbdRepMetaContext, uint32(1), nbdContext), optionReply(nbdOptSetMetaContext, nbdRepAck))
-	nbdGoInfo     = optionReply(nbdOptGo, nbdRepInfo, uint16(nbdInfoExport), uint64(1<<20), uint16(nbdHasFlags|nbdSendFlush))
-	nbdGoBlocks   = optionReply(nbdOptGo, nbdRepInfo, uint16(nbdInfoBlockSize), uint32(1), uint32(4096), uint32(1<<20))
-	nbdGoAck      = optionReply(nbdOptGo, nbdRepAck)
+	nbdAckChunks  = optionReply(nbdwire.OptStructuredReply, nbdwire.RepAck)
+	nbdAckContext = nbdBytes(optionReply(nbdwire.OptSetMetaContext, nbdwire.RepMetaContext, uint32(1), nbdwire.BaseAllocation), optionReply(nbdwire.OptSetMetaContext, nbdwire.RepAck))
+	nbdGoInfo     = optionReply(nbdwire.OptGo, nbdwire.RepInfo, uint16(nbdwire.InfoExport), uint64(1<<20), uint16(nbdwire.HasFlags|nbdwire.SendFlush))
+	nbdGoBlocks   = optionReply(nbdwire.OptGo, nbdwire.RepInfo, uint16(nbdwire.InfoBlockSize), uint32(1), uint32(4096), uint32(1<<20))
+	nbdGoAck      = optionReply(nbdwire.OptGo, nbdwire.RepAck)
 )
 
 // script is a server that says its part whatever it hears.
@@ -40,27 +42,27 @@ func TestNBDHandshake(t *testing.T) {
 	}{
 		"QEMU": {
 			[][]byte{nbdHello, nbdAckChunks, nbdAckContext, nbdGoInfo, nbdGoBlocks, nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, context: 1, status: true, maxBlock: 1 << 20},
+			nbdExport{size: 1 << 20, flags: nbdwire.HasFlags | nbdwire.SendFlush, structured: true, context: 1, status: true, maxBlock: 1 << 20},
 			"",
 		},
 		"simple replies only": {
-			[][]byte{nbdHello, optionReply(nbdOptStructuredReply, nbdRepError|1), nbdGoInfo, nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, maxBlock: nbdMaxData},
+			[][]byte{nbdHello, optionReply(nbdwire.OptStructuredReply, nbdwire.RepError|1), nbdGoInfo, nbdGoAck},
+			nbdExport{size: 1 << 20, flags: nbdwire.HasFlags | nbdwire.SendFlush, maxBlock: nbdMaxData},
 			"",
 		},
 		"no context": {
-			[][]byte{nbdHello, nbdAckChunks, optionReply(nbdOptSetMetaContext, nbdRepAck), nbdGoInfo, nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, maxBlock: nbdMaxData},
+			[][]byte{nbdHello, nbdAckChunks, optionReply(nbdwire.OptSetMetaContext, nbdwire.RepAck), nbdGoInfo, nbdGoAck},
+			nbdExport{size: 1 << 20, flags: nbdwire.HasFlags | nbdwire.SendFlush, structured: true, maxBlock: nbdMaxData},
 			"",
 		},
 		"unknown information": {
-			[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdOptGo, nbdRepInfo, uint16(9), "what"), nbdGoInfo, nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, context: 1, status: true, maxBlock: nbdMaxData},
+			[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdwire.OptGo, nbdwire.RepInfo, uint16(9), "what"), nbdGoInfo, nbdGoAck},
+			nbdExport{size: 1 << 20, flags: nbdwire.HasFlags | nbdwire.SendFlush, structured: true, context: 1, status: true, maxBlock: nbdMaxData},
 			"",
 		},
 		"tiny blocks are not believed": {
-			[][]byte{nbdHello, nbdAckChunks, nbdAckContext, nbdGoInfo, optionReply(nbdOptGo, nbdRepInfo, uint16(nbdInfoBlockSize), uint32(1), uint32(1), uint32(1)), nbdGoAck},
-			nbdExport{size: 1 << 20, flags: nbdHasFlags | nbdSendFlush, structured: true, context: 1, status: true, maxBlock: nbdMaxData},
+			[][]byte{nbdHello, nbdAckChunks, nbdAckContext, nbdGoInfo, optionReply(nbdwire.OptGo, nbdwire.RepInfo, uint16(nbdwire.InfoBlockSize), uint32(1), uint32(1), uint32(1)), nbdGoAck},
+			nbdExport{size: 1 << 20, flags: nbdwire.HasFlags | nbdwire.SendFlush, structured: true, context: 1, status: true, maxBlock: nbdMaxData},
 			"",
 		},
 		"nothing":            {nil, nbdExport{}, "EOF"},
@@ -69,15 +71,15 @@ func TestNBDHandshake(t *testing.T) {
 		"not fixed":          {[][]byte{nbdBytes("NBDMAGICIHAVEOPT", uint16(0))}, nbdExport{}, "fixed newstyle"},
 		"ends":               {[][]byte{nbdHello, nbdAckChunks[:10]}, nbdExport{}, "EOF"},
 		"no reply":           {[][]byte{nbdHello, make([]byte, 20)}, nbdExport{}, "no reply"},
-		"of another option":  {[][]byte{nbdHello, optionReply(nbdOptGo, nbdRepAck)}, nbdExport{}, "no reply"},
-		"too long":           {[][]byte{nbdHello, nbdBytes(uint64(nbdOptReply), uint32(nbdOptStructuredReply), uint32(nbdRepAck), ^uint32(0))}, nbdExport{}, "bytes"},
-		"odd answer":         {[][]byte{nbdHello, optionReply(nbdOptStructuredReply, nbdRepInfo)}, nbdExport{}, "answered option"},
-		"malformed context":  {[][]byte{nbdHello, nbdAckChunks, optionReply(nbdOptSetMetaContext, nbdRepMetaContext, "x")}, nbdExport{}, "malformed"},
-		"refused":            {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdOptGo, nbdRepError|6, "no such export")}, nbdExport{}, "no such export"},
-		"malformed export":   {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdOptGo, nbdRepInfo, uint16(nbdInfoExport), "x")}, nbdExport{}, "malformed"},
-		"malformed blocks":   {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdOptGo, nbdRepInfo, uint16(nbdInfoBlockSize), "x")}, nbdExport{}, "malformed"},
-		"malformed info":     {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdOptGo, nbdRepInfo, "x")}, nbdExport{}, "malformed"},
-		"larger than can be": {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdOptGo, nbdRepInfo, uint16(nbdInfoExport), ^uint64(0), uint16(1))}, nbdExport{}, "bytes"},
+		"of another option":  {[][]byte{nbdHello, optionReply(nbdwire.OptGo, nbdwire.RepAck)}, nbdExport{}, "no reply"},
+		"too long":           {[][]byte{nbdHello, nbdBytes(uint64(nbdwire.OptionReply), uint32(nbdwire.OptStructuredReply), uint32(nbdwire.RepAck), ^uint32(0))}, nbdExport{}, "bytes"},
+		"odd answer":         {[][]byte{nbdHello, optionReply(nbdwire.OptStructuredReply, nbdwire.RepInfo)}, nbdExport{}, "answered option"},
+		"malformed context":  {[][]byte{nbdHello, nbdAckChunks, optionReply(nbdwire.OptSetMetaContext, nbdwire.RepMetaContext, "x")}, nbdExport{}, "malformed"},
+		"refused":            {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdwire.OptGo, nbdwire.RepError|6, "no such export")}, nbdExport{}, "no such export"},
+		"malformed export":   {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdwire.OptGo, nbdwire.RepInfo, uint16(nbdwire.InfoExport), "x")}, nbdExport{}, "malformed"},
+		"malformed blocks":   {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdwire.OptGo, nbdwire.RepInfo, uint16(nbdwire.InfoBlockSize), "x")}, nbdExport{}, "malformed"},
+		"malformed info":     {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdwire.OptGo, nbdwire.RepInfo, "x")}, nbdExport{}, "malformed"},
+		"larger than can be": {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, optionReply(nbdwire.OptGo, nbdwire.RepInfo, uint16(nbdwire.InfoExport), ^uint64(0), uint16(1))}, nbdExport{}, "bytes"},
 		"nothing described":  {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, nbdGoAck}, nbdExport{}, "describe"},
 		"does not end":       {[][]byte{nbdHello, nbdAckChunks, nbdAckContext, []byte(strings.Repeat(string(nbdGoInfo), 100))}, nbdExport{}, "end"},
 	} {
@@ -129,7 +131,7 @@ func TestNBDNegotiateEndsWithContext(t *testing.T) {
 
 func FuzzNBDHandshake(f *testing.F) {
 	f.Add(nbdBytes(nbdHello, nbdAckChunks, nbdAckContext, nbdGoInfo, nbdGoBlocks, nbdGoAck))
-	f.Add(nbdBytes(nbdHello, optionReply(nbdOptStructuredReply, nbdRepError|1), nbdGoInfo, nbdGoAck))
+	f.Add(nbdBytes(nbdHello, optionReply(nbdwire.OptStructuredReply, nbdwire.RepError|1), nbdGoInfo, nbdGoAck))
 	f.Fuzz(func(t *testing.T, says []byte) {
 		e, err := nbdHandshake(&script{Reader: strings.NewReader(string(says))}, "")
 		if err == nil && (e.size < 0 || e.maxBlock < 64<<10 || e.maxBlock > nbdMaxData) {

@@ -1,175 +1,95 @@
 package qemu
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"io"
 	"syscall"
+
+	"elstore/volume/nbdwire"
 )
 
-// nbdBuffer is the size of the buffer that replies are read through. Many small ones come with one read.
+// nbdBuffer is the size of the buffer that replies are read through. The data of a read that is larger goes past it.
 const nbdBuffer = 64 << 10
 
-// nbdDirect is from how many bytes on the data of a read goes from the socket into the caller's buffer, instead of through the
-// connection's: below that a system call costs more than the copy.
-const nbdDirect = 16 << 10
-
-// receive reads replies whenever it is made to, until the connection ends.
+// receive reads replies until the connection ends, and fails what is still under way then.
 func (c *nbdConn) receive() {
-	for range c.lead {
-		for {
-			if err := c.reader.next(); err != nil {
-				c.finish(err)
-				return
-			}
-			if c.active.Load() == 0 && c.pause() {
-				break
-			}
-		}
+	r := nbdReader{c: c, from: bufio.NewReaderSize(nbdHearing{c}, nbdBuffer)}
+	for r.next() == nil {
 	}
-}
-
-// receiveFor reads replies until k has its own.
-func (c *nbdConn) receiveFor(k *nbdCall) {
-	for k.handle.Load() != 0 {
-		if err := c.reader.next(); err != nil {
-			c.finish(err)
-			return
-		}
-	}
-	if c.active.Load() > 0 || !c.pause() {
-		c.lead <- struct{}{}
-	}
-}
-
-// pause gives up reading, if there is nothing to wait for, not even the end of the connection.
-func (c *nbdConn) pause() bool {
+	_ = c.conn.Close()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.active.Load() > 0 || c.err != nil {
-		return false
-	}
-	c.reading = false
-	return true
-}
-
-// finish ends the connection, and fails what is still under way. The caller is who reads, and nobody will after it.
-func (c *nbdConn) finish(err error) {
-	c.conn.close()
-	c.mu.Lock()
-	if c.err == nil {
-		c.err = err
-	}
-	for c.writing {
-		c.idle.Wait() // its data is the callers'
-	}
-	c.queue = nil
+	c.over = true
+	calls := c.calls
+	c.calls = nil
 	c.mu.Unlock()
-	for i := range c.calls {
-		if k := &c.calls[i]; k.handle.Load() != 0 {
-			k.err = errNBDGone
-			c.complete(k)
-		}
+	for _, k := range calls {
+		k.err = errNBDGone
+		close(k.done)
 	}
 	close(c.gone)
-	close(c.lead)
 }
 
-// complete hands a call back to its caller.
-func (c *nbdConn) complete(k *nbdCall) {
-	k.handle.Store(0)
-	c.active.Add(-1)
-	if k.left.CompareAndSwap(false, true) {
-		k.done <- struct{}{}
-	} else {
-		c.release(k)
+// nbdHearing reads from a connection, and counts.
+type nbdHearing struct{ c *nbdConn }
+
+// Read implements io.Reader.
+func (h nbdHearing) Read(p []byte) (int, error) {
+	n, err := h.c.conn.Read(p)
+	if n > 0 {
+		h.c.heard.Add(1)
 	}
+	return n, err
 }
 
 // nbdReader takes replies apart.
 type nbdReader struct {
 	c    *nbdConn
-	buf  []byte
-	from int // buf[from:to] is what has been read and not yet been used
-	to   int
+	from *bufio.Reader
 }
 
 // next handles one reply or chunk. An error ends the connection.
 func (r *nbdReader) next() error {
-	for {
-		reply, n, err := parseNBDReply(r.buf[r.from:r.to])
-		if err != nil {
+	head, err := r.from.Peek(nbdwire.SimpleSize)
+	if err != nil {
+		return err
+	}
+	reply, n, err := parseNBDReply(head)
+	if err == nil && n == 0 {
+		if head, err = r.from.Peek(nbdwire.ChunkSize); err != nil {
 			return err
 		}
-		if n > 0 {
-			r.from += n
-			return r.take(reply)
-		}
-		if err := r.fill(); err != nil {
-			return err
-		}
+		reply, n, err = parseNBDReply(head)
 	}
+	if err != nil {
+		return err
+	}
+	if _, err := r.from.Discard(n); err != nil {
+		return err
+	}
+	return r.take(reply)
 }
 
-// fill reads once, as much as there is room for.
-func (r *nbdReader) fill() error {
-	if r.from > 0 {
-		r.to = copy(r.buf, r.buf[r.from:r.to])
-		r.from = 0
-	}
-	n, err := r.c.conn.Read(r.buf[r.to:])
-	r.to += n
-	if n > 0 {
-		r.c.heard.Add(1)
-		return nil
-	}
-	return err
-}
-
-// bytes returns the next n bytes, which are valid until the next call.
+// bytes takes the n bytes of a payload, of which there are nbdMaxChunk at most.
 func (r *nbdReader) bytes(n int) ([]byte, error) {
-	if n > len(r.buf) {
-		return nil, nbdBroken("a chunk of %d bytes", n)
-	}
-	for r.to-r.from < n {
-		if err := r.fill(); err != nil {
-			return nil, err
-		}
-	}
-	b := r.buf[r.from : r.from+n]
-	r.from += n
-	return b, nil
+	b := make([]byte, n)
+	_, err := io.ReadFull(r.from, b)
+	return b, err
 }
 
-// into fills dst with the next bytes.
+// into fills dst.
 func (r *nbdReader) into(dst []byte) error {
-	for {
-		n := copy(dst, r.buf[r.from:r.to])
-		r.from += n
-		if dst = dst[n:]; len(dst) == 0 {
-			return nil
-		}
-		if len(dst) >= nbdDirect {
-			n, err := io.ReadFull(r.c.conn, dst)
-			if n > 0 {
-				r.c.heard.Add(1)
-			}
-			return err
-		}
-		if err := r.fill(); err != nil {
-			return err
-		}
-	}
+	_, err := io.ReadFull(r.from, dst)
+	return err
 }
 
 // take handles one reply or chunk, with the data that follows.
 func (r *nbdReader) take(reply nbdReply) error {
-	index := reply.handle & (1<<nbdIndexBits - 1)
-	if index >= nbdDepth {
-		return nbdBroken("a reply to nothing")
-	}
-	k := &r.c.calls[index]
-	if reply.handle == 0 || k.handle.Load() != reply.handle {
+	r.c.mu.Lock()
+	k := r.c.calls[reply.handle]
+	r.c.mu.Unlock()
+	if k == nil {
 		return nbdBroken("a reply to nothing")
 	}
 	if reply.chunk {
@@ -181,7 +101,7 @@ func (r *nbdReader) take(reply nbdReply) error {
 	switch {
 	case reply.errno != 0:
 		k.err = nbdErrno(reply.errno)
-	case k.command == nbdRead:
+	case k.command == nbdwire.CmdRead:
 		if r.c.export.structured {
 			return nbdBroken("a simple reply to a read")
 		}
@@ -198,7 +118,7 @@ func (r *nbdReader) chunk(k *nbdCall, reply nbdReply) error {
 	if err := r.payload(k, reply); err != nil {
 		return err
 	}
-	if reply.flags&nbdChunkDone == 0 {
+	if reply.flags&nbdwire.ChunkDone == 0 {
 		return nil
 	}
 	return r.finish(k)
@@ -206,24 +126,24 @@ func (r *nbdReader) chunk(k *nbdCall, reply nbdReply) error {
 
 func (r *nbdReader) payload(k *nbdCall, reply nbdReply) error {
 	switch {
-	case reply.kind == nbdChunkNone:
-		if reply.length != 0 || reply.flags&nbdChunkDone == 0 {
+	case reply.kind == nbdwire.ChunkNone:
+		if reply.length != 0 || reply.flags&nbdwire.ChunkDone == 0 {
 			return nbdBroken("an empty chunk that is not empty or not the last")
 		}
 		return nil
-	case reply.kind == nbdChunkData && k.command == nbdRead:
+	case reply.kind == nbdwire.ChunkData && k.command == nbdwire.CmdRead:
 		return r.data(k, int64(reply.length)-8)
-	case reply.kind == nbdChunkHole && k.command == nbdRead && reply.length == 12:
+	case reply.kind == nbdwire.ChunkHole && k.command == nbdwire.CmdRead && reply.length == 12:
 		return r.hole(k)
 	case reply.length > nbdMaxChunk:
 		return nbdBroken("a chunk of %d bytes", reply.length)
-	case reply.kind == nbdChunkBlockStatus && k.command == nbdBlockStatus:
+	case reply.kind == nbdwire.ChunkBlockStatus && k.command == nbdwire.CmdBlockStatus:
 		b, err := r.bytes(int(reply.length))
 		if err == nil {
 			k.extents, err = parseNBDExtents(k.extents, b, r.c.export.context, k.length-lengthOf(k.extents))
 		}
 		return err
-	case reply.kind&nbdChunkError != 0:
+	case reply.kind&nbdwire.ChunkError != 0:
 		b, err := r.bytes(int(reply.length))
 		if err != nil {
 			return err
@@ -286,13 +206,16 @@ func (r *nbdReader) finish(k *nbdCall) error {
 	if errors.Is(k.err, syscall.ESHUTDOWN) { // it was not done, and no other will be
 		return errors.New("the NBD server is shutting down")
 	}
-	if k.err == nil && k.command == nbdRead && k.got != k.length {
+	if k.err == nil && k.command == nbdwire.CmdRead && k.got != k.length {
 		return nbdBroken("%d bytes for a read of %d", k.got, k.length)
 	}
-	if k.err == nil && k.command == nbdBlockStatus && len(k.extents) == 0 {
+	if k.err == nil && k.command == nbdwire.CmdBlockStatus && len(k.extents) == 0 {
 		return nbdBroken("a block status without extents")
 	}
-	r.c.complete(k)
+	r.c.mu.Lock()
+	delete(r.c.calls, k.handle)
+	r.c.mu.Unlock()
+	close(k.done)
 	return nil
 }
 

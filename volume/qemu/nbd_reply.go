@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"syscall"
+
+	"elstore/volume/nbdwire"
 )
 
 // nbdReply is the head of a simple reply, or of a chunk of a structured one.
@@ -16,12 +18,6 @@ type nbdReply struct {
 	length uint32 // bytes that follow in a chunk
 }
 
-// The sizes of the two heads.
-const (
-	nbdSimpleSize = 16
-	nbdChunkSize  = 20
-)
-
 // nbdProtocolError says how the server broke the protocol. The connection is of no use then.
 type nbdProtocolError string
 
@@ -33,16 +29,16 @@ func nbdBroken(format string, args ...any) error {
 
 // parseNBDReply parses the head at the beginning of b and returns its length, or 0 where b is too short to tell.
 func parseNBDReply(b []byte) (r nbdReply, n int, err error) {
-	if len(b) < nbdSimpleSize {
+	if len(b) < nbdwire.SimpleSize {
 		return r, 0, nil
 	}
 	switch magic := binary.BigEndian.Uint32(b); magic {
-	case nbdSimpleMagic:
+	case nbdwire.SimpleMagic:
 		r.errno = binary.BigEndian.Uint32(b[4:])
 		r.handle = binary.BigEndian.Uint64(b[8:])
-		return r, nbdSimpleSize, nil
-	case nbdChunkMagic:
-		if len(b) < nbdChunkSize {
+		return r, nbdwire.SimpleSize, nil
+	case nbdwire.ChunkMagic:
+		if len(b) < nbdwire.ChunkSize {
 			return r, 0, nil
 		}
 		r.chunk = true
@@ -50,7 +46,7 @@ func parseNBDReply(b []byte) (r nbdReply, n int, err error) {
 		r.kind = binary.BigEndian.Uint16(b[6:])
 		r.handle = binary.BigEndian.Uint64(b[8:])
 		r.length = binary.BigEndian.Uint32(b[16:])
-		return r, nbdChunkSize, nil
+		return r, nbdwire.ChunkSize, nil
 	default:
 		return r, 0, nbdBroken("%#x is not how a reply begins", magic)
 	}
@@ -66,7 +62,7 @@ func parseNBDError(kind uint16, b []byte) (syscall.Errno, error) {
 		return 0, nbdBroken("an error of %d bytes", len(b))
 	}
 	rest := len(b) - fixed - int(binary.BigEndian.Uint16(b[4:]))
-	if rest < 0 || kind == nbdChunkError+1 && rest != 0 || kind == nbdChunkErrorOffset && rest != 8 {
+	if rest < 0 || kind == nbdwire.ChunkPlainError && rest != 0 || kind == nbdwire.ChunkErrorOffset && rest != 8 {
 		return 0, nbdBroken("an error of %d bytes whose text does not fit", len(b))
 	}
 	n := binary.BigEndian.Uint32(b)
@@ -101,4 +97,14 @@ func parseNBDExtents(dst []extent, b []byte, context uint32, limit int64) ([]ext
 		dst = append(dst, extent{length, binary.BigEndian.Uint32(b[4:])})
 	}
 	return dst, nil
+}
+
+// nbdErrno returns the errno behind an error number of the protocol, which are Linux' own. One that the specification does
+// not know counts as EIO.
+func nbdErrno(n uint32) syscall.Errno {
+	switch e := syscall.Errno(n); e {
+	case syscall.EPERM, syscall.EIO, syscall.ENOMEM, syscall.EINVAL, syscall.ENOSPC, syscall.EOVERFLOW, syscall.ENOTSUP, syscall.ESHUTDOWN:
+		return e
+	}
+	return syscall.EIO
 }

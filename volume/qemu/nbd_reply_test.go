@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"syscall"
 	"testing"
+
+	"elstore/volume/nbdwire"
 )
 
 // nbdBytes puts numbers and texts together, big-endian.
@@ -27,11 +29,11 @@ func nbdBytes(parts ...any) (b []byte) {
 
 func chunk(flags, kind uint16, handle uint64, payload ...any) []byte {
 	b := nbdBytes(payload...)
-	return nbdBytes(uint32(nbdChunkMagic), flags, kind, handle, uint32(len(b)), b)
+	return nbdBytes(uint32(nbdwire.ChunkMagic), flags, kind, handle, uint32(len(b)), b)
 }
 
 func simple(errno uint32, handle uint64, payload ...any) []byte {
-	return nbdBytes(uint32(nbdSimpleMagic), errno, handle, nbdBytes(payload...))
+	return nbdBytes(uint32(nbdwire.SimpleMagic), errno, handle, nbdBytes(payload...))
 }
 
 func TestParseNBDReply(t *testing.T) {
@@ -49,7 +51,7 @@ func TestParseNBDReply(t *testing.T) {
 		"simple with data": {simple(0, 7, "data"), nbdReply{handle: 7}, 16, false},
 		"chunk":            {chunk(1, 5, 9, "12345678"), nbdReply{handle: 9, chunk: true, flags: 1, kind: 5, length: 8}, 20, false},
 		"no reply":         {make([]byte, 20), nbdReply{}, 0, true},
-		"a request":        {appendNBDRequest(nil, nbdRead, 0, 1, 0, 512), nbdReply{}, 0, true},
+		"a request":        {appendNBDRequest(nil, nbdwire.CmdRead, 0, 1, 0, 512), nbdReply{}, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, n, err := parseNBDReply(tc.in)
@@ -66,16 +68,16 @@ func TestParseNBDError(t *testing.T) {
 		in   []byte
 		want syscall.Errno // 0: the protocol is broken
 	}{
-		"no space":                {nbdChunkError + 1, nbdBytes(uint32(28), uint16(0)), syscall.ENOSPC},
-		"with a text":             {nbdChunkError + 1, nbdBytes(uint32(5), uint16(2), "no"), syscall.EIO},
-		"with an offset":          {nbdChunkErrorOffset, nbdBytes(uint32(22), uint16(1), "x", uint64(512)), syscall.EINVAL},
-		"of a later version":      {nbdChunkError + 9, nbdBytes(uint32(1), uint16(1), "x", "and more"), syscall.EPERM},
-		"unknown number":          {nbdChunkError + 1, nbdBytes(uint32(4711), uint16(0)), syscall.EIO},
-		"too short":               {nbdChunkError + 1, make([]byte, 5), 0},
-		"text too short":          {nbdChunkError + 1, nbdBytes(uint32(5), uint16(3), "no"), 0},
-		"text too long":           {nbdChunkError + 1, nbdBytes(uint32(5), uint16(1), "no"), 0},
-		"offset missing":          {nbdChunkErrorOffset, nbdBytes(uint32(5), uint16(0)), 0},
-		"success is not an error": {nbdChunkError + 1, nbdBytes(uint32(0), uint16(0)), 0},
+		"no space":                {nbdwire.ChunkError + 1, nbdBytes(uint32(28), uint16(0)), syscall.ENOSPC},
+		"with a text":             {nbdwire.ChunkError + 1, nbdBytes(uint32(5), uint16(2), "no"), syscall.EIO},
+		"with an offset":          {nbdwire.ChunkErrorOffset, nbdBytes(uint32(22), uint16(1), "x", uint64(512)), syscall.EINVAL},
+		"of a later version":      {nbdwire.ChunkError + 9, nbdBytes(uint32(1), uint16(1), "x", "and more"), syscall.EPERM},
+		"unknown number":          {nbdwire.ChunkError + 1, nbdBytes(uint32(4711), uint16(0)), syscall.EIO},
+		"too short":               {nbdwire.ChunkError + 1, make([]byte, 5), 0},
+		"text too short":          {nbdwire.ChunkError + 1, nbdBytes(uint32(5), uint16(3), "no"), 0},
+		"text too long":           {nbdwire.ChunkError + 1, nbdBytes(uint32(5), uint16(1), "no"), 0},
+		"offset missing":          {nbdwire.ChunkErrorOffset, nbdBytes(uint32(5), uint16(0)), 0},
+		"success is not an error": {nbdwire.ChunkError + 1, nbdBytes(uint32(0), uint16(0)), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parseNBDError(tc.kind, tc.in)
@@ -123,7 +125,7 @@ func TestNBDErrno(t *testing.T) {
 
 func FuzzParseNBDReply(f *testing.F) {
 	f.Add(simple(5, 1))
-	f.Add(chunk(1, nbdChunkData, 1, uint64(0), "data"))
+	f.Add(chunk(1, nbdwire.ChunkData, 1, uint64(0), "data"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, n, err := parseNBDReply(b)
 		if n > len(b) || err != nil && n != 0 {
@@ -134,7 +136,7 @@ func FuzzParseNBDReply(f *testing.F) {
 		}
 		again := simple(r.errno, r.handle)
 		if r.chunk {
-			again = nbdBytes(uint32(nbdChunkMagic), r.flags, r.kind, r.handle, r.length)
+			again = nbdBytes(uint32(nbdwire.ChunkMagic), r.flags, r.kind, r.handle, r.length)
 		}
 		if string(again) != string(b[:n]) {
 			t.Fatalf("%x became %x", b[:n], again)
@@ -143,8 +145,8 @@ func FuzzParseNBDReply(f *testing.F) {
 }
 
 func FuzzParseNBDPayloads(f *testing.F) {
-	f.Add(uint16(nbdChunkErrorOffset), nbdBytes(uint32(5), uint16(1), "x", uint64(0)), int64(512))
-	f.Add(uint16(nbdChunkBlockStatus), nbdBytes(uint32(0), uint32(512), uint32(3)), int64(512))
+	f.Add(uint16(nbdwire.ChunkErrorOffset), nbdBytes(uint32(5), uint16(1), "x", uint64(0)), int64(512))
+	f.Add(uint16(nbdwire.ChunkBlockStatus), nbdBytes(uint32(0), uint32(512), uint32(3)), int64(512))
 	f.Fuzz(func(t *testing.T, kind uint16, b []byte, limit int64) {
 		if errno, err := parseNBDError(kind, b); err == nil && errno == 0 {
 			t.Fatal("an error that is none")

@@ -3,6 +3,8 @@ package qemu
 import (
 	"context"
 	"syscall"
+
+	"elstore/volume/nbdwire"
 )
 
 // The requests. All check nothing but what the protocol needs: ranges are the caller's business. An error is a
@@ -11,37 +13,15 @@ import (
 // nbdMaxRange is how many bytes a request without data may be about, a round number below what fits its 32 bits.
 const nbdMaxRange = 1 << 30
 
-// acquire takes a call for a request.
-func (c *nbdConn) acquire(command nbdCommand, flags uint16, off, length int64) *nbdCall {
-	k := <-c.free
-	k.command, k.flags, k.off, k.length = command, flags, off, length
-	return k
-}
-
-// acquireContext is acquire that ends with ctx.
-func (c *nbdConn) acquireContext(ctx context.Context, command nbdCommand, flags uint16, off, length int64) (*nbdCall, error) {
-	select {
-	case k := <-c.free:
-		k.command, k.flags, k.off, k.length = command, flags, off, length
-		return k, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // read fills p from off.
 func (c *nbdConn) read(p []byte, off int64) error {
 	var flags uint16
-	if c.export.structured && c.export.flags&nbdSendDF != 0 {
-		flags = nbdFlagDF // in one piece: otherwise QEMU looks for holes first
+	if c.export.structured && c.export.flags&nbdwire.SendDF != 0 {
+		flags = nbdwire.FlagDF // in one piece: otherwise QEMU looks for holes first
 	}
 	for len(p) > 0 {
 		n := min(int64(len(p)), c.export.maxBlock)
-		k := c.acquire(nbdRead, flags, off, n)
-		k.in = p[:n]
-		err := c.do(k)
-		c.release(k)
-		if err != nil {
+		if err := c.do(context.Background(), &nbdCall{command: nbdwire.CmdRead, flags: flags, off: off, length: n, in: p[:n]}); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
@@ -49,56 +29,39 @@ func (c *nbdConn) read(p []byte, off int64) error {
 	return nil
 }
 
-// write writes p, which is at most maxBlock bytes, at off. flags may have nbdFlagFUA.
-func (c *nbdConn) write(p []byte, off int64, flags uint16) error {
-	k := c.acquire(nbdWrite, flags, off, int64(len(p)))
-	k.single[0] = p
-	k.out = k.single[:]
-	err := c.do(k)
-	c.release(k)
-	return err
-}
-
-// writeVector writes all pieces, one behind the other and at most maxBlock bytes together, at off.
-func (c *nbdConn) writeVector(pieces [][]byte, off, length int64, flags uint16) error {
-	k := c.acquire(nbdWrite, flags, off, length)
-	k.out = pieces
-	err := c.do(k)
-	c.release(k)
-	return err
+// write writes pieces, of which there are length bytes, maxBlock at most, one behind the other at off.
+func (c *nbdConn) write(off, length int64, pieces ...[]byte) error {
+	return c.do(context.Background(), &nbdCall{command: nbdwire.CmdWrite, off: off, length: length, out: pieces})
 }
 
 // flush returns when all that was answered before is on stable storage.
 func (c *nbdConn) flush(ctx context.Context) error {
-	if c.export.flags&nbdSendFlush == 0 {
+	if c.export.flags&nbdwire.SendFlush == 0 {
 		return nil // it is always so, by the specification
 	}
-	return c.plain(ctx, nbdFlush, 0, 0, 0)
+	return c.do(ctx, &nbdCall{command: nbdwire.CmdFlush})
 }
 
 // trim says that what is in the range is not needed.
 func (c *nbdConn) trim(off, length int64) error {
-	if c.export.flags&nbdSendTrim == 0 {
+	if c.export.flags&nbdwire.SendTrim == 0 {
 		return nil
 	}
-	return c.ranged(nbdTrim, 0, off, length)
+	return c.ranged(nbdwire.CmdTrim, 0, off, length)
 }
 
-// zero makes the range zeros. flags may have nbdFlagNoHole, nbdFlagFUA and nbdFlagFastZero.
+// zero makes the range zeros. flags may have nbdwire.FlagNoHole.
 func (c *nbdConn) zero(off, length int64, flags uint16) error {
-	if c.export.flags&nbdSendWriteZeroes == 0 {
+	if c.export.flags&nbdwire.SendWriteZeroes == 0 {
 		return syscall.ENOTSUP
 	}
-	if flags&nbdFlagFastZero != 0 && c.export.flags&nbdSendFastZero == 0 {
-		return syscall.ENOTSUP
-	}
-	return c.ranged(nbdWriteZeroes, flags, off, length)
+	return c.ranged(nbdwire.CmdWriteZeroes, flags, off, length)
 }
 
-func (c *nbdConn) ranged(command nbdCommand, flags uint16, off, length int64) error {
+func (c *nbdConn) ranged(command nbdwire.Command, flags uint16, off, length int64) error {
 	for length > 0 {
 		n := min(length, nbdMaxRange)
-		if err := c.plain(context.Background(), command, flags, off, n); err != nil {
+		if err := c.do(context.Background(), &nbdCall{command: command, flags: flags, off: off, length: n}); err != nil {
 			return err
 		}
 		off, length = off+n, length-n
@@ -111,31 +74,12 @@ func (c *nbdConn) status(ctx context.Context, dst []extent, off, length int64, o
 	if !c.export.status {
 		return append(dst, extent{length: length}), nil
 	}
-	var flags uint16
+	k := &nbdCall{command: nbdwire.CmdBlockStatus, off: off, length: min(length, nbdMaxRange)}
 	if one {
-		flags = nbdFlagReqOne
+		k.flags = nbdwire.FlagReqOne
 	}
-	k, err := c.acquireContext(ctx, nbdBlockStatus, flags, off, min(length, nbdMaxRange))
-	if err != nil {
+	if err := c.do(ctx, k); err != nil {
 		return dst, err
 	}
-	left, err := c.doContext(ctx, k)
-	if !left {
-		dst = append(dst, k.extents...)
-		c.release(k)
-	}
-	return dst, err
-}
-
-// plain makes a request without data.
-func (c *nbdConn) plain(ctx context.Context, command nbdCommand, flags uint16, off, length int64) error {
-	k, err := c.acquireContext(ctx, command, flags, off, length)
-	if err != nil {
-		return err
-	}
-	left, err := c.doContext(ctx, k)
-	if !left {
-		c.release(k)
-	}
-	return err
+	return append(dst, k.extents...), nil
 }

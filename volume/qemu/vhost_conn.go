@@ -11,15 +11,15 @@ import (
 // vhostConn is a queue of a vhost-user-blk export: memory that we share with the storage daemon, through which reads and writes of
 // whole sectors go without a system call each. Any number of goroutines may have requests under way at the same time.
 //
-// As with nbdConn, whoever brings a request while no other is under way waits for the daemon by itself, and with more under way one
-// goroutine does it for all.
+// Whoever brings a request while no other is under way waits for the daemon by itself: that saves two switches between goroutines, a
+// third of the time that a small read takes. With more under way one goroutine does it for all, until none is.
 //
 // The daemon may write to the memory whatever it likes whenever it likes. It can give wrong data for reads, as it always can,
 // and no more: what it says has ended must be under way, and nothing else that it could write is used.
 type vhostConn struct {
 	socket *net.UnixConn // that it ends is the end
 	kick   kick
-	call   *nbdStream
+	call   *signals
 	heard  atomic.Uint64 // how many requests ended
 	active atomic.Int64  // requests under way
 	calls  [queueDepth]vhostCall
@@ -40,14 +40,20 @@ type vhostConn struct {
 	users   int   // of the memory and the signals
 	tickets uint64
 	serving uint64 // whose turn it is to get memory, by ticket
+	serial  uint64 // of the latest request
+	ticks   uint64 // see tick
 }
 
 // vhostCall is a request.
 type vhostCall struct {
 	place  int
+	kind   virtioKind
+	off    int64
 	least  uint32 // bytes that the daemon writes if it does what it is asked
 	at     int    // in the memory
 	data   []byte // there
+	serial uint64 // no other request has it
+	since  uint64 // in ticks
 	flying atomic.Bool
 	done   chan struct{}
 	err    error // of who waits, until done
@@ -71,7 +77,7 @@ func vhostBroken(format string, args ...any) error {
 }
 
 // startVhostConn takes over what a queue was set up with.
-func startVhostConn(socket *net.UnixConn, memory *sharedMemory, kick kick, call *nbdStream) *vhostConn {
+func startVhostConn(socket *net.UnixConn, memory *sharedMemory, kick kick, call *signals) *vhostConn {
 	c := &vhostConn{
 		socket: socket, memory: memory, kick: kick, call: call, queue: virtqueue{memory: memory.bytes},
 		lead: make(chan struct{}, 1), hungUp: make(chan struct{}), gone: make(chan struct{}),
@@ -184,6 +190,8 @@ func (c *vhostConn) do(k *vhostCall, kind virtioKind, off int64) error {
 	lead := !c.waiting
 	c.waiting = true
 	c.active.Add(1)
+	c.serial++
+	k.kind, k.off, k.serial, k.since = kind, off, c.serial, c.ticks
 	k.least = 1 // the status
 	if kind == virtioIn {
 		k.least += uint32(len(k.data))

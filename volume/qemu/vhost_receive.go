@@ -1,7 +1,6 @@
 package qemu
 
 import (
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -85,12 +84,7 @@ func (c *vhostConn) sleep() error {
 		c.call.drain() // it may have woken us already
 		return nil
 	}
-	var signals [64]byte
-	n, err := c.call.Read(signals[:])
-	if err == nil && n == 0 {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
+	return c.call.wait()
 }
 
 // look looks for a moment whether a request ends.

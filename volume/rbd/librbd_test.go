@@ -6,12 +6,16 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 
 	"elstore/test/ceph"
 	"elstore/volume"
+	"elstore/volume/fault"
 	"elstore/volume/rbd"
 )
 
@@ -133,4 +137,73 @@ func cut(p []byte, random *rand.Rand) (pieces [][]byte) {
 		p = p[n:]
 	}
 	return pieces
+}
+
+// TestRefusedByCeph has a cluster refuse connections again and again, as a pool with a wrong key makes it: nothing is left of them, with no
+// garbage collector to help.
+func TestRefusedByCeph(t *testing.T) {
+	cluster := ceph.Start(t)
+	keyring := filepath.Join(t.TempDir(), "keyring")
+	must(t, os.WriteFile(keyring, []byte("[client.admin]\n\tkey = AQBkkhRnAAAAABAAfPGP7nd9GyFbbBYxHxVbTw==\n"), 0o600))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	refused := func() {
+		_, err := rbd.Open(t.Context(), rbd.Config{Pool: ceph.Pool, Conf: cluster.Conf(), Keyring: keyring, ServerID: "server"})
+		if fault.KindOf(err) != fault.Unavailable {
+			t.Fatalf("opened with a wrong key: %v", err)
+		}
+	}
+	refused()
+	before := threads(t)
+	const times = 10
+	for range times {
+		refused()
+	}
+	if after := threads(t); after >= before+times {
+		t.Errorf("%d threads run after %d connections were refused, and %d did before", after, times, before)
+	}
+}
+
+// threads returns how many threads this process has.
+func threads(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/task")
+	must(t, err)
+	return len(list)
+}
+
+// TestCephCacheStaysOff has a cluster whose settings ask every client for a cache that holds back what is written. Another client sees it at once
+// all the same.
+func TestCephCacheStaysOff(t *testing.T) {
+	cluster := ceph.Start(t)
+	s, err := rbd.Open(t.Context(), rbd.Config{Pool: ceph.Pool, Conf: cluster.Conf(), Keyring: cluster.Keyring(), ServerID: "server"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { must(t, s.Close()) }()
+	for _, level := range []string{"image", "pool"} {
+		t.Run(level, func(t *testing.T) {
+			const size = 1 << 20
+			name, _ := s.New(volume.NewID())
+			must(t, s.Create(name, size))
+			of := ceph.Pool
+			if level == "image" {
+				of += "/" + name
+			}
+			for key, value := range map[string]string{"rbd_cache": "true", "rbd_cache_policy": "writeback", "rbd_cache_writethrough_until_flush": "false"} {
+				_, err := cluster.RBD(t.Context(), "config", level, "set", of, key, value)
+				must(t, err)
+			}
+			d := open(t, s, name)
+			data := bytes.Repeat([]byte("data"), size/4)
+			_, err := d.WriteAt(data, 0)
+			must(t, err)
+			file := filepath.Join(t.TempDir(), "image")
+			_, err = cluster.RBD(t.Context(), "export", "--no-progress", ceph.Pool+"/"+name, file)
+			must(t, err)
+			if is, err := os.ReadFile(file); err != nil || !bytes.Equal(is, data) {
+				t.Errorf("another client does not see what was written, %v", err)
+			}
+			must(t, d.Close())
+		})
+	}
 }

@@ -75,6 +75,19 @@ func changes(t testing.TB) []change {
 		_, err = f.WriteAt(fresh, 0)
 		return err
 	}
+	takeUpload := func(h volume.Held, m volume.Meta) error {
+		n, err := h.Received()
+		if err != nil || n == 0 {
+			return err // it was replaced before
+		}
+		f, err := h.Incoming()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = h.Replace(ctx, m, of(volume.Image{Path: f.Name(), Format: "raw", Size: n, Owned: true}))
+		return err
+	}
 	iso := func(p *pool) {
 		p.t.Helper()
 		if err := p.iso(ctx, subject, of(oldImage)); err != nil {
@@ -82,6 +95,10 @@ func changes(t testing.TB) []change {
 		}
 	}
 	raw, qcow2, rbd := has(volume.Raw, of(oldImage)), has(volume.QCOW2, of(oldImage)), has(volume.RBD, of(oldImage))
+	small := then(raw, func(h volume.Held, m volume.Meta) error {
+		_, err := h.Resize(ctx, m, int64(len(fresh)), true, volume.PreallocOff)
+		return err
+	})
 	cloned := func(p *pool) {
 		rbd(p)
 		if err := clone(p.Backend); err != nil {
@@ -118,19 +135,8 @@ func changes(t testing.TB) []change {
 			return err
 		})},
 		{name: "replace", needs: volume.Raw, prepare: raw, do: replace(of(freshImage))},
-		{name: "replace by an upload", needs: volume.Raw, prepare: then(raw, upload), do: under(func(h volume.Held, m volume.Meta) error {
-			n, err := h.Received()
-			if err != nil || n == 0 {
-				return err // it was replaced before
-			}
-			f, err := h.Incoming()
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			_, err = h.Replace(ctx, m, of(volume.Image{Path: f.Name(), Format: "raw", Size: n, Owned: true}))
-			return err
-		})},
+		{name: "replace by an upload", needs: volume.Raw, prepare: then(small, upload), do: under(takeUpload)},
+		{name: "replace by a smaller upload", needs: volume.Raw, prepare: then(raw, upload), do: under(takeUpload)},
 		{name: "drop an upload", either: true, needs: volume.Raw, prepare: then(raw, upload), do: under(func(h volume.Held, _ volume.Meta) error { return h.DropIncoming() })},
 		{name: "replace by an overlay", needs: volume.QCOW2, prepare: qcow2, do: replace(overlay)},
 		{name: "replace an overlay", needs: volume.QCOW2, prepare: has(volume.QCOW2, overlay), do: replace(of(oldImage))},

@@ -31,6 +31,7 @@ type Attachment struct {
 	ctx     context.Context //nolint:containedctx // its end ends the sessions
 	end     context.CancelFunc
 	running sync.WaitGroup
+	order   nbd.Order
 
 	readOps, readBytes, writeOps, writeBytes, otherOps, failures atomic.Uint64
 	reading, writing                                             export.LatencyMeter
@@ -49,11 +50,24 @@ func New(ctx context.Context, cfg Config) *Attachment {
 	return a
 }
 
-// errEnded and errTaken are why nobody gets in.
+// Unit is what is the same in each export.Unit that Attachments are of.
+type Unit struct{ Medium export.Medium }
+
+// Resized implements export.Unit. NBD has no way to tell clients: QEMU asks again when it is told to.
+func (*Unit) Resized(int64) {}
+
+// Close implements export.Unit.
+func (*Unit) Close(context.Context, bool) error { return nil }
+
+// These are why nobody gets in.
 var (
 	errEnded = errors.New("the export has ended")
 	errTaken = errors.New("somebody else is connected, and the volume is for one at a time")
+	errMany  = fmt.Errorf("there are %d connections already, as many as an export has", maxSessions)
 )
+
+// maxSessions bounds those of an attachment, as those of an iSCSI target are.
+const maxSessions = 64
 
 // Serve serves a connection as a session by running serve, and returns its error. Where nobody gets in, or not beside who is there
 // already, serve is not called, and the error says so.
@@ -68,7 +82,7 @@ func (a *Attachment) Serve(initiator, remote string, serve func(ctx context.Cont
 	a.cfg.Watch(*s, true)
 	err := serve(a.ctx, nbd.Export{
 		Name: a.cfg.Medium.Volume.ID.String(), Device: a.cfg.Medium.Device, ReadOnly: a.cfg.Record.ReadOnly, Gate: a.cfg.Gate,
-		Count: a.count, Pace: a.wait,
+		Order: a.ordering(), Count: a.count, Pace: a.wait,
 	})
 	a.mu.Lock()
 	a.sessions = slices.DeleteFunc(a.sessions, func(o *export.Session) bool { return o == s })
@@ -86,10 +100,20 @@ func (a *Attachment) admit(s *export.Session) error {
 		return errEnded
 	case len(a.sessions) > 0 && !a.many:
 		return errTaken
+	case len(a.sessions) >= maxSessions:
+		return errMany
 	}
 	a.running.Add(1)
 	a.sessions = append(a.sessions, s)
 	return nil
+}
+
+// ordering is what keeps connections apart, where there may be several.
+func (a *Attachment) ordering() *nbd.Order {
+	if !a.many {
+		return nil
+	}
+	return &a.order
 }
 
 // SetRates makes rates those that count.

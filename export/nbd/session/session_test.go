@@ -74,6 +74,33 @@ func TestWhoGetsIn(t *testing.T) {
 	}
 }
 
+// Sessions are bounded: one that is too many is refused, and gets in when another one has ended.
+func TestSessionsAreBounded(t *testing.T) {
+	a, told := attachment(t, func(m *volume.Meta, _ *export.Record, _ *export.Rates) { m.Shareable = true })
+	var next func(n int)
+	next = func(n int) {
+		err := a.Serve("one", "there", func(context.Context, nbd.Export) error {
+			if n < maxSessions {
+				next(n + 1)
+				return nil
+			}
+			if err := a.Serve("one", "there", nil); !errors.Is(err, errMany) {
+				t.Errorf("one too many: %v", err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("number %d: %v", n, err)
+		}
+	}
+	for range 2 {
+		next(1)
+	}
+	if len(a.Sessions()) != 0 || told.Load() != 0 {
+		t.Errorf("%+v, told of %d", a.Sessions(), told.Load())
+	}
+}
+
 // The end is proven when the last session has ended, and nobody gets in from the call on.
 func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
