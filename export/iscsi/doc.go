@@ -10,5 +10,11 @@
 // write goes on, and leave together. What commands hold in memory is granted before it is taken, per session and
 // in all.
 //
+// What was measured, with initiator and target on two processors: to sleep and be woken is the better part of a small
+// command, so the reader looks for the next one for a moment before it sleeps (spins); the copies are that of a large
+// read, so its data goes through a pipe of the kernel (splice), but for up to quickMost, where the copy is faster. Of no
+// use were: one small buffer that stays in the processor's cache, buffers in huge pages, to send from a mapping of the
+// file, and to wait for room in the socket in the reader's thread.
+//
 // Section numbers are those of RFC 7143 where no other document is named.
 package iscsi
