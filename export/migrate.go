@@ -149,6 +149,12 @@ func (s *Service) passTo(sc *scene, source *Record, p *Passing) (Record, error) 
 // lose, and the same call again waits for the rest. VolumeNotExported says that keep is not there, and that nothing was changed,
 // unless that is allowed. What has happened already is done.
 func (s *Service) Decide(ctx context.Context, id volume.ID, migration string, keep, lose volume.ID, allowed bool) error {
+	if s.foreign(ctx, id) { // whoever took it over has its lock for as long as it is used there
+		if err := s.LetGo(ctx, id); err != nil || allowed {
+			return err
+		}
+		return gone(id, keep)
+	}
 	_, err := s.change(ctx, id, "migrate", nil, func(sc *scene) error {
 		if sc.book.Server != s.cfg.ServerID {
 			if allowed {
@@ -178,6 +184,12 @@ func (s *Service) Decide(ctx context.Context, id volume.ID, migration string, ke
 		return s.abandon(ctx, id)
 	}
 	return err
+}
+
+// foreign reports whether a volume's Book is another server's, and nothing in it is of this one.
+func (s *Service) foreign(ctx context.Context, id volume.ID) bool {
+	b, err := s.Book(ctx, id)
+	return err == nil && b.Server != "" && b.Server != s.cfg.ServerID && !b.Visits(s.cfg.ServerID)
 }
 
 func gone(id, keep volume.ID) error {

@@ -184,3 +184,33 @@ func TestTakeoverEndsMigration(t *testing.T) {
 		})
 	}
 }
+
+// A server comes back whose volumes were taken over while a migration within it was open: nobody waits for locks that others have, and the
+// operator's word ends it, whatever it is.
+func TestTakeoverOfMigrationWithinAServer(t *testing.T) {
+	for _, owner := range []Side{Source, Destination} {
+		t.Run(string(owner), func(t *testing.T) {
+			d := newDuo(t, nil)
+			ids := d.disks(2)
+			rec := d.one.prepared(ids...).Record
+			d.dies(d.one)
+			for _, id := range ids {
+				d.takesOver(d.two, id)
+			}
+			d.one.start()
+			d.run(d.one)
+			now, err := d.one.Conclude(t.Context(), Ref{ID: rec.ID}, true)
+			if err != nil || now.State != NeedsOperator {
+				t.Errorf("%+v, %v", now.Record, err)
+			}
+			now, err = d.one.Resolve(t.Context(), Ref{ID: rec.ID}, owner)
+			if err != nil || now.State != Stable {
+				t.Errorf("%+v, waiting for %q, %v", now.Record, now.Waiting, err)
+			}
+			if list := d.one.exports.List(t.Context(), export.Query{}); len(list) > 0 {
+				t.Errorf("it exports %+v", list)
+			}
+			d.writes(ids, client(3), d.two)
+		})
+	}
+}

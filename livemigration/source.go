@@ -99,7 +99,12 @@ func (s *Service) acceptOne(ctx context.Context, w *message) error {
 		}
 	}
 	m := s.enter(&rec)
-	if m == nil {
+	if m == nil { // another call was first
+		for _, p := range rec.Parts {
+			if err := s.Held(p.Volume); err != nil {
+				return err
+			}
+		}
 		return fault.Errorf(fault.VolumeMigrating, "one of the volumes %v takes part in another live migration; conclude or revert that first", rec.Volumes())
 	}
 	defer m.turn.release()

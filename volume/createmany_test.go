@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"elstore/pool"
+	"elstore/test/need"
 	"elstore/test/rig"
 	"elstore/volume"
 	"elstore/volume/file"
@@ -173,8 +174,9 @@ func TestCreateManyFails(t *testing.T) {
 		"an outage": volumetest.CrashAt,
 	} {
 		t.Run(name, func(t *testing.T) {
+			disk := need.Disk(t)
 			for n := 0; ; n++ {
-				root, state := t.TempDir(), journals(t)
+				root, state := filepath.Join(disk, fmt.Sprint(n)), journals(t)
 				rig.Pool(t, root, "pool", `{}`)
 				steps := at(n)
 				var armed atomic.Bool

@@ -27,6 +27,13 @@ type NowWriter interface {
 	WritesNow(length int64) bool
 }
 
+// Splicer is a Device whose content needs not be copied on its way to a connection.
+type Splicer interface {
+	// Splice puts up to length bytes at off into the pipe whose end for writing is fd, and returns how many: fewer where the
+	// pipe is full, none where that can't be done. Reading them tells why then. It waits for the storage as ReadAt does.
+	Splice(fd int, off, length int64) int64
+}
+
 // Parallel is a Device that works on many requests at once, and needs no thread for each.
 type Parallel interface {
 	// Requests returns how many at once are worth the while.

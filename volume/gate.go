@@ -20,6 +20,7 @@ var (
 	_ ExtentReader = (*gate)(nil)
 	_ NowReader    = (*gate)(nil)
 	_ NowWriter    = (*gate)(nil)
+	_ Splicer      = (*gate)(nil)
 )
 
 func newGate(dev Device) *gate { return &gate{dev: dev} }
@@ -132,6 +133,16 @@ func (g *gate) WritesNow(length int64) bool {
 	defer g.mu.RUnlock()
 	w, ok := g.dev.(NowWriter)
 	return ok && w.WritesNow(length)
+}
+
+// Splice can't be done of a Device that has no way for it.
+func (g *gate) Splice(fd int, off, length int64) int64 {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if s, ok := g.dev.(Splicer); ok {
+		return s.Splice(fd, off, length)
+	}
+	return 0
 }
 
 func (g *gate) Flush(ctx context.Context) error {

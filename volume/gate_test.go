@@ -18,6 +18,7 @@ type prompt struct{ Device }
 
 func (prompt) ReadNow(p []byte, _ int64) bool { clear(p); return true }
 func (prompt) WritesNow(length int64) bool    { return length <= 4096 }
+func (prompt) Splice(_ int, _, n int64) int64 { return n }
 func (prompt) Flush(context.Context) error    { return nil }
 
 func TestGateAndWhatNeedsNoWaiting(t *testing.T) {
@@ -40,6 +41,9 @@ func TestGateAndWhatNeedsNoWaiting(t *testing.T) {
 	slow := newGate(struct{ Device }{})
 	if slow.ReadNow(p, 0) || slow.WritesNow(4096) {
 		t.Error("a Device that may wait is said not to")
+	}
+	if g.Splice(0, 0, 512) != 512 || slow.Splice(0, 0, 512) != 0 {
+		t.Error("what is spliced is not what the Device says")
 	}
 }
 

@@ -76,6 +76,11 @@ func (o *Opened) Requests() int { return o.opened.device.Requests() }
 // ReadNow implements NowReader.
 func (o *Opened) ReadNow(p []byte, off int64) bool { return o.opened.device.ReadNow(p, off) }
 
+// Splice implements Splicer.
+func (o *Opened) Splice(fd int, off, length int64) int64 {
+	return o.opened.device.Splice(fd, off, length)
+}
+
 // WritesNow implements NowWriter.
 func (o *Opened) WritesNow(length int64) bool { return o.opened.device.WritesNow(length) }
 

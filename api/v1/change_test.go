@@ -21,11 +21,12 @@ func owned(id string, more ...any) map[string]any {
 	return body
 }
 
-func TestUpdate(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestUpdate(t *testing.T) { onBoth(t, testUpdate) }
+
+func testUpdate(t *testing.T, s *server) {
 	id := s.create("old", 1, "ip", "10.0.0.1", "note", "x")
 	body := owned(id, "name", "new", "private", true, "readonly", true, "shareable", true, "clonable", false, "alg", "rsync", "bus", "sata",
-		"read_iops", 5, "note", nil, "fs", map[string]int{"a": 1}, "format", "raw", "cloudinit", false)
+		"read_iops", 5, "note", nil, "fs", map[string]int{"a": 1}, "format", s.formats[0], "cloudinit", false)
 	got := s.post("/update", body).want(200)
 	sent, err := json.Marshal(body)
 	if err != nil {
@@ -37,7 +38,7 @@ func TestUpdate(t *testing.T) {
 	record := s.record(id)
 	for key, want := range map[string]any{
 		"name": "new", "private": true, "readonly": true, "shareable": true, "clonable": false, "alg": "rsync", "bus": "sata",
-		"read_iops": 5.0, "ip": "10.0.0.1", "format": "raw", "bootable": false,
+		"read_iops": 5.0, "ip": "10.0.0.1", "format": s.formats[0], "bootable": false,
 	} {
 		if record[key] != want {
 			t.Errorf("%s is %v, want %v", key, record[key], want)
@@ -49,8 +50,9 @@ func TestUpdate(t *testing.T) {
 }
 
 // Clients send back the whole record with what they change.
-func TestUpdateWithARecord(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestUpdateWithARecord(t *testing.T) { onBoth(t, testUpdateWithARecord) }
+
+func testUpdateWithARecord(t *testing.T, s *server) {
 	id := s.create("old", 1, "ip", "10.0.0.1")
 	record := s.record(id)
 	record["name"] = "new"
@@ -59,13 +61,14 @@ func TestUpdateWithARecord(t *testing.T) {
 	if got := s.record(id); got["name"] != "new" || got["size"] != record["size"] || got["ip"] != "10.0.0.1" {
 		t.Errorf("%v", got)
 	}
-	record["ceph"] = true
+	record["ceph"] = record["ceph"] != true
 	s.post("/update", record).want(400, "VolumeMetadataNotUpdatable")
 }
 
-func TestResize(t *testing.T) {
-	s := newServer(t, `{}`)
-	for _, format := range []string{"raw", "qcow2"} {
+func TestResize(t *testing.T) { onBoth(t, testResize) }
+
+func testResize(t *testing.T, s *server) {
+	for _, format := range s.formats {
 		id := s.create(format, 1, "format", format)
 		for _, step := range []struct {
 			body map[string]any
@@ -153,8 +156,9 @@ func TestImportAndCompact(t *testing.T) {
 	s.post("/overlay/compact", owned(id)).want(200)
 }
 
-func TestTrash(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestTrash(t *testing.T) { onBoth(t, testTrash) }
+
+func testTrash(t *testing.T, s *server) {
 	first, second := s.create("first", 1), s.create("second", 1, "private", true)
 	bobs := s.create("bobs", 1, "creatorID", bob, "private", true)
 	for _, body := range []map[string]any{{"volume_id": first}, {"volumeID": second, "client_uid": alice}, {"vid": bobs, "creatorID": bob}} {

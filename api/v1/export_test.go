@@ -19,8 +19,9 @@ func to(id, client string, more ...any) map[string]any {
 	return body
 }
 
-func TestExport(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestExport(t *testing.T) { onBoth(t, testExport) }
+
+func testExport(t *testing.T, s *server) {
 	id := s.create("disk", 0.001, "read_iops", 500)
 	first := s.post("/export", to(id, bob)).want(200)
 	if got := first.header.Get("Cache-Control"); got != "no-store" {
@@ -62,8 +63,9 @@ func TestExport(t *testing.T) {
 }
 
 // Whatever is asked of the server after an export, and whatever it wrote down but the volume's own record: the secret is not there.
-func TestSecretsAreNowhereElse(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestSecretsAreNowhereElse(t *testing.T) { onBoth(t, testSecretsAreNowhereElse) }
+
+func testSecretsAreNowhereElse(t *testing.T, s *server) {
 	events := s.Events.Subscribe(0)
 	defer events.Close()
 	id := s.create("disk", 0.001)
@@ -107,8 +109,9 @@ func TestSecretsAreNowhereElse(t *testing.T) {
 	}
 }
 
-func TestExportRefuses(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestExportRefuses(t *testing.T) { onBoth(t, testExportRefuses) }
+
+func testExportRefuses(t *testing.T, s *server) {
 	id := s.create("disk", 0.001)
 	hidden := s.create("hidden", 0.001, "private", true)
 	tests := []struct {

@@ -74,6 +74,8 @@ type server struct {
 
 	migrations *livemigration.Service
 
+	formats []string // of its volumes, the first of those that create makes; nil says nothing
+
 	tokens *access.Tokens
 	audit  *audit.Log
 }
@@ -103,6 +105,24 @@ func newServer(t testing.TB, settings string, change ...func(*volume.Config)) *s
 	s.http = httptest.NewServer(api.New(api.Config{Log: slog.New(slog.DiscardHandler), Routes: s.routes(), Audit: s.audit}))
 	t.Cleanup(s.http.Close)
 	return s
+}
+
+// onBoth runs a test whose word is true of volumes wherever they lie: on a pool of files, and on one whose images lie on a cluster.
+func onBoth(t *testing.T, test func(t *testing.T, s *server)) {
+	t.Helper()
+	for _, b := range []struct {
+		name, settings string
+		formats        []string
+	}{
+		{"files", `{}`, []string{"raw", "qcow2"}},
+		{"Ceph", `{"ceph": {"pool": "volumes"}}`, []string{"rbd"}},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			s := newServer(t, b.settings)
+			s.formats = b.formats
+			test(t, s)
+		})
+	}
 }
 
 // routes are those of the API over the server's parts.
@@ -295,6 +315,9 @@ func judged(in *openapi3filter.RequestValidationInput, a answer) error {
 func (s *server) create(name string, gb any, more ...any) string {
 	s.t.Helper()
 	body := map[string]any{"creatorID": alice, "name": name, "size": gb}
+	if s.formats != nil {
+		body["format"] = s.formats[0]
+	}
 	for i := 0; i < len(more); i += 2 {
 		body[more[i].(string)] = more[i+1]
 	}

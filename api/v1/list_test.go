@@ -25,8 +25,9 @@ func namesOf(list []map[string]any) []string {
 	return names
 }
 
-func TestAccessible(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestAccessible(t *testing.T) { onBoth(t, testAccessible) }
+
+func testAccessible(t *testing.T, s *server) {
 	if got := s.post("/accessible", map[string]any{"client_uid": alice}).want(200); string(got.body) != "[]\n" {
 		t.Errorf("%s", got)
 	}
@@ -105,8 +106,9 @@ func TestAccessibleFilters(t *testing.T) {
 	}
 }
 
-func TestAccessiblePages(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestAccessiblePages(t *testing.T) { onBoth(t, testAccessiblePages) }
+
+func testAccessiblePages(t *testing.T, s *server) {
 	const volumes = 7
 	for i := range volumes {
 		s.create(strconv.Itoa(i), 1, "private", i%2 == 0)
@@ -165,8 +167,9 @@ func TestAccessibleIsNotSentTwice(t *testing.T) {
 	}
 }
 
-func TestInfoAndHas(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestInfoAndHas(t *testing.T) { onBoth(t, testInfoAndHas) }
+
+func testInfoAndHas(t *testing.T, s *server) {
 	id := s.create("mine", 1, "private", true)
 	for _, key := range []string{"volume_id", "volumeID", "vid"} {
 		if got := s.post("/info", map[string]string{key: id}).want(200).object(); got["name"] != "mine" {

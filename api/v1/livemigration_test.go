@@ -87,8 +87,9 @@ func testMigration(t *testing.T, under string) {
 	}
 }
 
-func TestMigrationRefuses(t *testing.T) {
-	s := newServer(t, `{}`)
+func TestMigrationRefuses(t *testing.T) { onBoth(t, testMigrationRefuses) }
+
+func testMigrationRefuses(t *testing.T, s *server) {
 	id := s.create("disk", 0.001)
 	s.post("/export", to(id, alice)).want(200)
 	none := "00000000000000000000000000000123"

@@ -137,7 +137,7 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (_ *server, err
 		return nil, err
 	}
 	s.seeds = cloudinit.NewService(cloudinit.Config{Volumes: s.volumes, Log: log, Fetch: fetcher{s.fetch}, Schema: cloudinit.FindSchema()})
-	if err := s.newExports(o); err != nil {
+	if err := s.newExports(o); err != nil { //nolint:contextcheck // what it puts in order has deadlines of its own
 		return nil, err
 	}
 	s.migrations, err = livemigration.New(livemigration.Config{Exports: s.exports, Events: s.events, Log: log, State: s.state.root})

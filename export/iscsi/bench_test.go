@@ -148,7 +148,7 @@ func (l *load) start(t testing.TB, options ...option) *driver {
 
 func BenchmarkConn(b *testing.B) {
 	for _, l := range loads {
-		for name, options := range map[string][]option{"workers": nil, "in line": {withQuickDisk}} {
+		for name, options := range map[string][]option{"workers": nil, "in line": {withQuickDisk}, "pages": {withPages}} {
 			b.Run(l.name+" "+name, func(b *testing.B) {
 				d := l.start(b, options...)
 				b.SetBytes(int64(l.depth * l.bytes))
@@ -169,7 +169,7 @@ func TestNothingIsAllocatedPerCommand(t *testing.T) {
 	}
 	for _, l := range loads {
 		t.Run(l.name, func(t *testing.T) {
-			eachDisk(t, func(t *testing.T, options ...option) {
+			eachWay(t, func(t *testing.T, options ...option) {
 				d := l.start(t, options...)
 				if n := testing.AllocsPerRun(200, func() { d.round(t) }); n/float64(l.depth) >= 0.5 {
 					t.Errorf("%v allocations in %d commands", n, l.depth)

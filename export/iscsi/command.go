@@ -101,6 +101,7 @@ func (s *session) add(t *task) {
 		s.immediates++
 	}
 	if t.cmd.Attribute == scsi.Ordered {
+		s.orders.Store(true)
 		s.ordered++
 	}
 }

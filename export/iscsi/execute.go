@@ -5,8 +5,8 @@ import (
 	"elstore/export/scsi"
 )
 
-// quickMost is how many bytes the reader reads itself at most, of what is in the page cache, while other commands are
-// there: of larger ones one thread copies the next while another sends what was copied.
+// quickMost is how many bytes the reader copies at most, of what is in the page cache, while other commands are there:
+// more of them go to the connection without a copy, or one thread copies the next while another sends what was copied.
 const quickMost = 128 << 10
 
 // isQuick reports whether a command may be one that needs no waiting.
@@ -15,7 +15,13 @@ func (s *session) isQuick(t *task) bool {
 	case t.noUnit || t.condition != 0 || s.target.cfg.Limiter.limits():
 		return false
 	case t.plan.Kind == scsi.KindRead:
-		return t.plan.Direct && s.target.reader != nil && t.inRoom() > 0 && t.plan.Length <= quickMost
+		if !t.plan.Direct || s.target.reader == nil || t.inRoom() == 0 {
+			return false
+		}
+		if s.splices(t) {
+			return s.cached(t)
+		}
+		return t.plan.Length <= quickMost
 	case t.plan.Kind == scsi.KindWrite:
 		return !t.plan.Stable && s.target.writer != nil && s.target.writer.WritesNow(t.plan.Length)
 	}
@@ -58,6 +64,9 @@ func (s *session) execute(t *task) {
 }
 
 func (s *session) run(t *task) {
+	if s.splices(t) && s.splice(t) {
+		return
+	}
 	if n := int(min(t.inRoom(), t.plan.In)); n > 0 {
 		t.in = pdu.Get(n)
 		t.cmd.In = t.in.Bytes()[:n]
@@ -111,7 +120,7 @@ func (s *session) finishLocked(t *task) {
 	case t.condition != 0:
 		t.condemn()
 	}
-	if t.in == nil { // else it is held until it was sent
+	if t.in == nil && t.pages.Empty() { // else it is held until it was sent
 		s.ungrant(t)
 	}
 	s.postLocked(message{task: t, credit: !t.immediate})

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"elstore/export/iscsi/pdu"
 	"elstore/export/scsi"
 )
@@ -91,6 +93,32 @@ type quick struct{ *ram }
 func (q quick) ReadNow(p []byte, off int64) bool { _, _ = q.ReadAt(p, off); return true }
 func (q quick) WritesNow(int64) bool             { return true }
 
+// paged is a quick whose content goes to connections through pipes.
+type paged struct {
+	quick
+
+	most    int64 // bytes that one Splice takes; 0 is no limit, less than that has it fail
+	spliced atomic.Int64
+}
+
+func (p *paged) Splice(fd int, off, length int64) int64 {
+	if p.most != 0 {
+		length = min(length, p.most)
+	}
+	if length < 0 {
+		return 0
+	}
+	p.enter("splice", off)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, err := unix.Write(fd, p.data[off:min(off+length, int64(len(p.data)))])
+	if err != nil {
+		return 0
+	}
+	p.spliced.Add(int64(n))
+	return int64(n)
+}
+
 // stage is a server with one target.
 type stage struct {
 	t      testing.TB
@@ -103,6 +131,8 @@ type stage struct {
 type option func(*Config, *TargetConfig)
 
 func withQuickDisk(_ *Config, t *TargetConfig) { t.Device = quick{t.Device.(*ram)} }
+
+func withPages(_ *Config, t *TargetConfig) { t.Device = &paged{quick: quick{t.Device.(*ram)}} }
 
 func newStage(t testing.TB, options ...option) *stage {
 	t.Helper()
@@ -144,8 +174,13 @@ func (s *stage) attach(cfg AttachmentConfig) *Attachment {
 	return a
 }
 
-// pipe connects to the server.
+// pipe connects to the server, through a socket where pages are to go through it.
 func (s *stage) pipe() net.Conn {
+	if s.target.pages != nil {
+		ours, theirs := socketPair(s.t)
+		s.server.Take(theirs)
+		return ours
+	}
 	ours, theirs := net.Pipe()
 	s.server.Take(theirs)
 	return ours

@@ -254,7 +254,7 @@ func TestPeerThatVanishes(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			eachDisk(t, func(t *testing.T, options ...option) {
+			eachWay(t, func(t *testing.T, options ...option) {
 				s := newStage(t, options...)
 				s.attach(AttachmentConfig{})
 				p := newPeer(t, s.pipe()).login().ready()

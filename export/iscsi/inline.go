@@ -18,13 +18,14 @@ const (
 )
 
 // inline is the commands that the reader runs itself, when the PDUs that are there have been taken in, and before
-// their answers leave: writes whose medium is said to be quick, and reads and writes of any medium that come alone,
-// from an initiator that waits for their answer: to wake a worker for them would double what they take. No medium
-// keeps a promise always: the cache of a disk may be full for seconds. Where one takes longer than a tick, another
-// goroutine becomes the reader, workers get the writes behind it, and the goroutine that waits is no more than one
-// of them.
+// their answers leave: writes whose medium is said to be quick, large reads that seem to be in the page cache, and reads
+// and writes of any medium that come alone, from an initiator that waits for their answer: to wake a worker for them
+// would double what they take. No medium keeps a promise always: the cache of a disk may be full for seconds. Where one
+// takes longer than a tick, another goroutine becomes the reader, workers get the commands behind it, and the goroutine
+// that waits is no more than one of them.
 type inline struct {
 	tasks []*task       // the reader's: to be run next
+	end   [512]byte     // the reader's: of what is looked for in the page cache
 	alone bool          // the one in tasks is run since it came alone; the reader's
 	crowd time.Duration // since the connection's start: nothing came alone before that; the reader's
 
@@ -38,7 +39,7 @@ type inline struct {
 	calm    time.Duration // since the connection's start: no write in line before that
 }
 
-// allowed reports whether writes may run in line now. session.mu is held.
+// allowed reports whether commands that may take long can run in line now. session.mu is held.
 func (l *inline) allowed(s *session) bool {
 	return l.relief == nil && time.Duration(s.conn.life.last.Load()) >= l.calm
 }

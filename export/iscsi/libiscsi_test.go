@@ -106,7 +106,7 @@ func TestQEMU(t *testing.T) {
 	if out, err := run(t, "qemu-img", "info", "iscsi://127.0.0.1:1/x/0"); err != nil && strings.Contains(out, "Unknown protocol") {
 		need.Program(t, "the iSCSI driver of QEMU (qemu-block-extra)")
 	}
-	eachDisk(t, func(t *testing.T, options ...option) {
+	eachWay(t, func(t *testing.T, options ...option) {
 		s := newStage(t, options...)
 		s.attach(AttachmentConfig{})
 		_, url := s.listen("tcp", "[::1]:0")

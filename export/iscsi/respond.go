@@ -29,16 +29,15 @@ func (s *session) dataIn(t *task) (sn pdu.SN) {
 	if t.length == 0 {
 		return 0
 	}
-	data := t.in.Bytes()[:t.length]
 	burst := s.result.Params.MaxBurstLength
-	for off := 0; off < len(data); {
-		n := min(len(data)-off, s.segment, burst-off%burst)
+	for off := 0; off < t.length; {
+		n := min(t.length-off, s.segment, burst-off%burst)
 		end := off + n
 		d := pdu.DataIn{
-			Final: end == len(data) || end%burst == 0, InitiatorTaskTag: t.itt, TargetTransferTag: pdu.ReservedTag,
+			Final: end == t.length || end%burst == 0, InitiatorTaskTag: t.itt, TargetTransferTag: pdu.ReservedTag,
 			DataSN: sn, BufferOffset: uint32(off),
 		}
-		last := end == len(data) && t.collapses()
+		last := end == t.length && t.collapses()
 		d.TargetSN = s.numbers(last)
 		if last {
 			var r pdu.SCSIResponse
@@ -49,7 +48,11 @@ func (s *session) dataIn(t *task) (sn pdu.SN) {
 			d.StatSN = 0
 		}
 		d.Encode(s.writer.Begin())
-		s.writer.End(data[off:end], nil)
+		if t.in != nil {
+			s.writer.End(t.in.Bytes()[off:end], nil)
+		} else {
+			s.writer.EndPages(&t.pages, n)
+		}
 		off = end
 		sn++
 	}

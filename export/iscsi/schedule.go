@@ -74,10 +74,10 @@ func (s *session) runOrQueue(t *task) {
 		s.mu.Lock()
 		ok := t.aborted == notAborted && (!t.needsGrant() || s.pending.len() == 0) &&
 			s.mayRun(t) && s.reserve(t)
-		writes := t.plan.Kind == scsi.KindWrite
-		ok = ok && (!writes || s.inline.allowed(s))
+		later := t.plan.Kind == scsi.KindWrite || s.splices(t)
+		ok = ok && (!later || s.inline.allowed(s))
 		s.mu.Unlock()
-		if ok && writes {
+		if ok && later {
 			s.inline.tasks = append(s.inline.tasks, t)
 			return
 		}

@@ -41,6 +41,7 @@ type session struct {
 	inline inline  // partly under mu
 
 	expCmdSN, maxCmdSN atomic.Uint32 // changed by the reader, and by the sender
+	orders             atomic.Bool   // a command had the attribute ORDERED
 	flushed            atomic.Int64  // when the sender got something off last, in nanoseconds of conn.life
 
 	// sender

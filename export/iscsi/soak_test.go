@@ -65,7 +65,7 @@ func TestMain(m *testing.M) {
 func TestSoak(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("the seed is %d", seed)
-	eachDisk(t, func(t *testing.T, options ...option) {
+	eachWay(t, func(t *testing.T, options ...option) {
 		s := newStage(t, append(options, func(c *Config, _ *TargetConfig) { c.SessionBytes, c.Workers = 96<<10, 4 })...)
 		s.attach(AttachmentConfig{Shared: true})
 		for i := range soakPeers {

@@ -35,7 +35,7 @@ type TargetConfig struct {
 	Alias string   // TargetAlias, at most 255 bytes; "" has none
 	Unit  *scsi.LogicalUnit
 
-	// Device is the medium of Unit. It is not used but as a NowReader, a NowWriter or Parallel where it is one.
+	// Device is the medium of Unit. It is not used but as a NowReader, a NowWriter, a pdu.Splicer or Parallel where it is one.
 	Device scsi.Device
 
 	// PortID is the relative target port identifier: each target of one Unit needs its own. 0 is 1.
@@ -50,9 +50,10 @@ type Target struct {
 	server *Server
 	name   pdu.Name
 	cfg    TargetConfig
-	reader NowReader // the device, if it is one
-	writer NowWriter // the same
-	most   int       // workers that a session has
+	reader NowReader   // the device, if it is one
+	writer NowWriter   // the same
+	pages  pdu.Splicer // the same
+	most   int         // workers that a session has
 
 	mu          sync.Mutex
 	removed     bool
@@ -84,6 +85,7 @@ func (s *Server) AddTarget(cfg TargetConfig) (*Target, error) {
 	}
 	t.reader, _ = cfg.Device.(NowReader)
 	t.writer, _ = cfg.Device.(NowWriter)
+	t.pages, _ = cfg.Device.(pdu.Splicer)
 	t.most = s.cfg.Workers
 	if p, ok := cfg.Device.(Parallel); ok {
 		t.most = max(t.most, p.Requests())

@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,7 +69,8 @@ type task struct {
 
 	// the answer
 	in        *pdu.Buffer
-	length    int // bytes of in
+	pages     pdu.Pages // instead of in
+	length    int       // bytes of them
 	status    scsi.Status
 	sense     []byte // with SenseLength
 	senseRoom [258]byte
@@ -79,6 +81,7 @@ type abortable struct {
 	mu      sync.Mutex
 	aborted bool
 	done    chan struct{}
+	after   []*func()
 }
 
 var _ context.Context = (*abortable)(nil)
@@ -114,20 +117,44 @@ func (a *abortable) Err() error {
 
 func (a *abortable) abort() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.aborted {
-		return
+	after := a.after
+	a.after = nil
+	if !a.aborted && a.done != nil {
+		close(a.done)
 	}
 	a.aborted = true
-	if a.done != nil {
-		close(a.done)
+	a.mu.Unlock()
+	for _, f := range after {
+		(*f)()
+	}
+}
+
+// AfterFunc is what package context asks for when it derives a context of this one. Without it a goroutine would wait for the end of both,
+// and might come to look when the task is another command's.
+func (a *abortable) AfterFunc(f func()) (stop func() bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.aborted {
+		go f()
+		return func() bool { return false }
+	}
+	a.after = append(a.after, &f)
+	return func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		i := slices.Index(a.after, &f)
+		if i < 0 {
+			return false
+		}
+		a.after = slices.Delete(a.after, i, i+1)
+		return true
 	}
 }
 
 func (a *abortable) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.aborted, a.done = false, nil
+	a.aborted, a.done, a.after = false, nil, nil
 }
 
 // newTask takes a task of the free ones. s.mu is held.
@@ -155,12 +182,13 @@ func (t *task) releaseOut() {
 func (s *session) recycle(t *task) {
 	t.releaseOut()
 	t.in.Release()
+	t.pages.Release()
 	s.ungrant(t)
 	t.ctx.reset()
 	t.cmd.In = nil
 	clear(t.waiters)
 	*t = task{
-		cmd: t.cmd, bursts: t.bursts[:0], out: t.out, bufs: t.bufs, waiters: t.waiters[:0], next: s.free,
+		cmd: t.cmd, bursts: t.bursts[:0], out: t.out, bufs: t.bufs, waiters: t.waiters[:0], pages: t.pages, next: s.free,
 	}
 	s.free = t
 }

@@ -14,6 +14,12 @@ func eachDisk(t *testing.T, f func(t *testing.T, options ...option)) {
 	t.Run("in line", func(t *testing.T) { f(t, withQuickDisk) })
 }
 
+// eachWay is eachDisk, and one whose large reads are not copied.
+func eachWay(t *testing.T, f func(t *testing.T, options ...option)) {
+	eachDisk(t, f)
+	t.Run("pages", func(t *testing.T) { f(t, withPages) })
+}
+
 func TestWriteForms(t *testing.T) {
 	for _, c := range []struct {
 		name        string
@@ -36,7 +42,7 @@ func TestWriteForms(t *testing.T) {
 		{name: "with digests", keys: map[string]string{"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}, blocks: 400, immediate: 512, unsolicited: 512},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			eachDisk(t, func(t *testing.T, options ...option) {
+			eachWay(t, func(t *testing.T, options ...option) {
 				s := newStage(t, options...)
 				s.attach(AttachmentConfig{})
 				p := newPeer(t, s.pipe())

@@ -30,7 +30,7 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 		return nil, fault.Errorf(fault.ShuttingDown, "the server is stopping")
 	}
 	a := &attached{unit: u, rec: r}
-	a.Attachment = session.New(ctx, session.Config{Medium: u.medium, Record: r, Rates: rates, Gate: g, Watch: w})
+	a.Attachment = session.New(ctx, session.Config{Medium: u.Medium, Record: r, Rates: rates, Gate: g, Watch: w})
 	var err error
 	if a.socket, err = k.sockets.Listen(r.ID, a.Attachment); err != nil {
 		return nil, err
@@ -62,5 +62,5 @@ func (a *attached) Remove(ctx context.Context) error { return a.Detach(ctx) }
 
 // Access implements export.Attached.
 func (a *attached) Access(*export.Request) export.Access {
-	return a.socket.Access(&a.unit.medium, a.rec.ReadOnly)
+	return a.socket.Access(&a.unit.Medium, a.rec.ReadOnly)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"elstore/export"
@@ -65,17 +67,14 @@ func (k *Kind) Complete(_ *volume.Volume, q *export.Request, r *export.Record) e
 
 // Serve implements export.Kind.
 func (k *Kind) Serve(_ context.Context, m export.Medium) (export.Unit, error) {
-	return &unit{kind: k, medium: m}, nil
+	return &unit{session.Unit{Medium: m}, k}, nil
 }
 
 // Stop implements export.Kind.
 func (k *Kind) Stop(ctx context.Context) error {
 	k.mu.Lock()
 	k.stopped = true
-	var list []*attached
-	for a := range k.attached {
-		list = append(list, a)
-	}
+	list := slices.Collect(maps.Keys(k.attached))
 	k.mu.Unlock()
 	var errs []error
 	for _, a := range list {
@@ -86,12 +85,6 @@ func (k *Kind) Stop(ctx context.Context) error {
 
 // unit is a volume for this host.
 type unit struct {
-	kind   *Kind
-	medium export.Medium
+	session.Unit
+	kind *Kind
 }
-
-// Resized implements export.Unit. NBD has no way to tell clients: QEMU asks again when it is told to.
-func (u *unit) Resized(int64) {}
-
-// Close implements export.Unit.
-func (u *unit) Close(context.Context, bool) error { return nil }

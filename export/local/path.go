@@ -22,16 +22,16 @@ var _ export.Attached = (*lent)(nil)
 
 // lend makes an attachment to the path. The claim is for that, and has the volume alone.
 func (u *unit) lend(r export.Record) (export.Attached, error) {
-	image, ok := u.medium.Device.(export.Image)
+	image, ok := u.Medium.Device.(export.Image)
 	if !ok || image.Path() == "" {
-		return nil, fault.Errorf(fault.BadRequest, "volume %s has no image with a path", u.medium.Volume.ID)
+		return nil, fault.Errorf(fault.BadRequest, "volume %s has no image with a path", u.Medium.Volume.ID)
 	}
 	return &lent{u, r, image}, nil
 }
 
 // Access implements export.Attached.
 func (l *lent) Access(*export.Request) export.Access {
-	m := &l.unit.medium
+	m := &l.unit.Medium
 	type file struct {
 		Driver string `json:"driver"`
 		Path   string `json:"filename"`

@@ -40,7 +40,7 @@ func (u *unit) Attach(ctx context.Context, r export.Record, rates export.Rates, 
 	case k.attached[r.User] != nil:
 		return nil, fault.Errorf(fault.TargetNameTaken, "the user %s of client %s's export is that of another export", r.User, r.Client)
 	}
-	a.Attachment = session.New(ctx, session.Config{Medium: u.medium, Record: r, Rates: rates, Gate: g, Watch: w})
+	a.Attachment = session.New(ctx, session.Config{Medium: u.Medium, Record: r, Rates: rates, Gate: g, Watch: w})
 	var err error
 	if a.socket, err = k.sockets.Listen(r.ID, a.Attachment); err != nil {
 		return nil, err
@@ -97,13 +97,13 @@ func (a *attached) Access(q *export.Request) export.Access {
 	a.mu.Lock()
 	r, creds := a.rec, a.creds
 	a.mu.Unlock()
-	out := a.socket.Access(&a.unit.medium, r.ReadOnly)
+	out := a.socket.Access(&a.unit.Medium, r.ReadOnly)
 	portals := a.unit.kind.cfg.Portals
 	if len(q.Portals) > 0 {
 		portals = q.Portals
 	}
 	if len(portals) > 0 {
-		overNetwork(&out, a.unit.medium.Volume.ID, &r, portals, creds)
+		overNetwork(&out, a.unit.Medium.Volume.ID, &r, portals, creds)
 	}
 	return out
 }

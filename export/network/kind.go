@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -123,7 +124,7 @@ func (k *Kind) Complete(_ *volume.Volume, q *export.Request, r *export.Record) e
 
 // Serve implements export.Kind.
 func (k *Kind) Serve(_ context.Context, m export.Medium) (export.Unit, error) {
-	return &unit{kind: k, medium: m}, nil
+	return &unit{session.Unit{Medium: m}, k}, nil
 }
 
 // Stop implements export.Kind: NBD has no word for asking clients to come back, and QEMU does by itself.
@@ -133,10 +134,7 @@ func (k *Kind) Stop(ctx context.Context) error {
 	for l := range k.listeners {
 		_ = l.Close()
 	}
-	var list []*attached
-	for _, a := range k.attached {
-		list = append(list, a)
-	}
+	list := slices.Collect(maps.Values(k.attached))
 	k.mu.Unlock()
 	k.end()
 	var errs []error
@@ -158,12 +156,6 @@ func (k *Kind) Stop(ctx context.Context) error {
 
 // unit is a volume over NBD.
 type unit struct {
-	kind   *Kind
-	medium export.Medium
+	session.Unit
+	kind *Kind
 }
-
-// Resized implements export.Unit. NBD has no way to tell clients: QEMU asks again when it is told to.
-func (u *unit) Resized(int64) {}
-
-// Close implements export.Unit.
-func (u *unit) Close(context.Context, bool) error { return nil }

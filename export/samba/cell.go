@@ -64,7 +64,7 @@ func (c *cell) close() {
 // start starts a program in the cell. It is killed when the thread ends, and so with this process.
 func (c *cell) start(cmd *exec.Cmd) error {
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=" + searchPath, "LC_ALL=C"}
+	cmd.Env = toolEnv
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}

@@ -32,10 +32,7 @@ func (l *ledger) add(ctx context.Context, s share) error {
 	if !there || old.readonly != s.readonly || old.guests != s.guests {
 		l.pending[s.name] = true
 	}
-	l.version++
-	version := l.version
-	l.mu.Unlock()
-	return l.apply(ctx, version)
+	return l.apply(ctx, l.changed())
 }
 
 // remove removes a share and its user.
@@ -43,10 +40,14 @@ func (l *ledger) remove(ctx context.Context, name string) error {
 	l.mu.Lock()
 	delete(l.shares, name)
 	l.pending[name] = true
+	return l.apply(ctx, l.changed())
+}
+
+// changed ends a change of the shares, which began with l.mu, and returns its version.
+func (l *ledger) changed() uint64 {
+	defer l.mu.Unlock()
 	l.version++
-	version := l.version
-	l.mu.Unlock()
-	return l.apply(ctx, version)
+	return l.version
 }
 
 // apply makes smbd have what the shares are, unless another call did so for this version: one call does it for all that waited.

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -99,7 +98,7 @@ func newSystemHost(cfg *Config) (*host, error) {
 // mount mounts the file system of the files where smbd sees it.
 func (y *System) mount(pid int) (dev *os.File, err error) {
 	for dir, mode := range map[string]os.FileMode{y.Dir: 0o711, y.volumes(): 0o755} {
-		if err = errors.Join(os.MkdirAll(dir, mode), os.Chmod(dir, mode)); err != nil { //nolint:forbidigo // of the kind's own
+		if err = errors.Join(os.MkdirAll(dir, mode), os.Chmod(dir, mode)); err != nil {
 			return nil, fmt.Errorf("make a place for smbd's files: %w", err)
 		}
 	}
@@ -170,17 +169,9 @@ var toolEnv = []string{"PATH=" + searchPath, "LC_ALL=C"}
 
 // tool runs a program, and returns what it said. It is let end by itself when this process does.
 func (y *System) tool(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, toolWait)
-	defer cancel()
-	path, err := program(name)
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // none of it is from outside
-	out := &tail{limit: maxList}
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", toolEnv, time.Second
-	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the server, which ends its work in order
-	err = cmd.Run()
-	return out.text(), err
+	return runTool(ctx, func(cmd *exec.Cmd) error {
+		cmd.Dir, cmd.Env = "/", toolEnv
+		cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the server, which ends its work in order
+		return cmd.Start()
+	}, name, args...)
 }

@@ -1,6 +1,7 @@
 package samba
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -31,10 +32,7 @@ func TestDemand(t *testing.T) {
 		{name: "nothing that is known", key: "server signing", want: "server signing = mandatory"},
 	}
 	for _, tt := range tests {
-		global := map[string]string{}
-		for key, value := range good {
-			global[key] = value
-		}
+		global := maps.Clone(good)
 		if tt.key != "" {
 			global[tt.key] = tt.value
 		}

@@ -78,7 +78,7 @@ func (d *system) close(ctx context.Context) error {
 	if err := d.sweep(context.WithoutCancel(ctx)); err != nil { // which has deadlines of its own
 		return err
 	}
-	return errors.Join(os.Remove(d.volumes()), os.Remove(d.Dir)) //nolint:forbidigo // of the kind's own
+	return errors.Join(os.Remove(d.volumes()), os.Remove(d.Dir))
 }
 
 // closeShare has smbd close what is open of a share. One that doesn't run has nothing open.
@@ -197,7 +197,7 @@ func (y *System) withFile(data []byte, do func(path string) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck,forbidigo // it is swept up otherwise
+	defer os.Remove(f.Name()) //nolint:errcheck // it is swept up otherwise
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
@@ -232,7 +232,7 @@ func (y *System) sweep(ctx context.Context) error {
 		}
 	}
 	if len(gone) > 0 {
-		if err := os.MkdirAll(y.Dir, 0o711); err != nil { //nolint:gosec,forbidigo // smbd's users go through it
+		if err := os.MkdirAll(y.Dir, 0o711); err != nil { //nolint:gosec // smbd's users go through it
 			return err
 		}
 	}
@@ -251,7 +251,7 @@ func (y *System) sweep(ctx context.Context) error {
 	errs = append(errs, y.unmount())
 	left, err := filepath.Glob(filepath.Join(y.Dir, tempPrefix+"*"))
 	for _, path := range left {
-		errs = append(errs, os.Remove(path)) //nolint:forbidigo // of the kind's own
+		errs = append(errs, os.Remove(path))
 	}
 	return errors.Join(append(errs, err)...)
 }

@@ -58,19 +58,20 @@ func newTheirs(t testing.TB, more ...string) *theirs {
 			t.Fatal(err)
 		}
 	}
-	text := "[global]\n" + goodGlobal + strings.Join(more, "")
+	var text strings.Builder
+	text.WriteString("[global]\n" + goodGlobal + strings.Join(more, ""))
 	for _, key := range []string{"private dir", "lock directory", "state directory", "cache directory", "pid directory", "ncalrpc dir"} {
 		dir := filepath.Join(s.dir, strings.Fields(key)[0])
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		text += fmt.Sprintf("\t%s = %s\n", key, dir)
+		text.WriteString(fmt.Sprintf("\t%s = %s\n", key, dir))
 	}
-	text += fmt.Sprintf("\tsmb ports = %s\n\tinterfaces = 127.0.0.1\n\tbind interfaces only = yes\n\tdisable netbios = yes\n\tload printers = no\n"+
-		"\trpc start on demand helpers = no\n\tpassdb backend = tdbsam\n\tforce user = nobody\n\n\tinclude = registry\n", s.port)
+	text.WriteString(fmt.Sprintf("\tsmb ports = %s\n\tinterfaces = 127.0.0.1\n\tbind interfaces only = yes\n\tdisable netbios = yes\n\tload printers = no\n"+
+		"\trpc start on demand helpers = no\n\tpassdb backend = tdbsam\n\tforce user = nobody\n\n\tinclude = registry\n", s.port))
 	public := filepath.Join(s.dir, "public")
-	text += fmt.Sprintf("[%s]\n\tpath = %s\n\tguest ok = no\n", foreignShare, public)
-	if err := errors.Join(os.Mkdir(public, 0o755), os.WriteFile(filepath.Join(public, "file"), []byte("theirs"), 0o644), os.WriteFile(s.conf, []byte(text), 0o644)); err != nil {
+	text.WriteString(fmt.Sprintf("[%s]\n\tpath = %s\n\tguest ok = no\n", foreignShare, public))
+	if err := errors.Join(os.Mkdir(public, 0o755), os.WriteFile(filepath.Join(public, "file"), []byte("theirs"), 0o644), os.WriteFile(s.conf, []byte(text.String()), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	s.start()

@@ -15,6 +15,11 @@ import (
 
 // tool runs a program of Samba's in the cell, and returns what it said.
 func (d *smbd) tool(ctx context.Context, name string, args ...string) (string, error) {
+	return runTool(ctx, d.cell.start, name, args...)
+}
+
+// runTool runs a program that start starts, and returns what it said.
+func runTool(ctx context.Context, start func(*exec.Cmd) error, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolWait)
 	defer cancel()
 	path, err := program(name)
@@ -22,17 +27,17 @@ func (d *smbd) tool(ctx context.Context, name string, args ...string) (string, e
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // none of it is from outside
-	out := &tail{}
+	out := &tail{limit: maxList}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = time.Second
-	if err := d.cell.start(cmd); err != nil {
+	if err := start(cmd); err != nil {
 		return "", err
 	}
 	err = cmd.Wait()
 	return out.text(), err
 }
 
-// How much is kept of what a program said, in bytes: of one that has no more to say than what is wrong, and of one that lists things.
+// How much is kept of what a program said, in bytes: of one that goes on, and of one that may list things.
 const (
 	maxTail = 2 << 10
 	maxList = 8 << 20

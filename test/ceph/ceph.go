@@ -27,6 +27,7 @@ const Pool = "volumes"
 // Cluster is a cluster in a directory.
 type Cluster struct {
 	Dir  string
+	Disk bool  // its data lies in Dir, as a real one's lies on disks, and not in memory
 	size int64 // of the OSD in bytes
 }
 
@@ -145,7 +146,11 @@ func (c *Cluster) osd() []string {
 }
 
 func (c *Cluster) configuration(fsid string, port int) string {
-	return strings.NewReplacer("FSID", fsid, "PORT", strconv.Itoa(port), "OSDPORTS", strconv.Itoa(port), "DIR", c.Dir, "SIZE", strconv.FormatInt(c.size, 10)).Replace(`[global]
+	store := "memstore"
+	if c.Disk {
+		store = "bluestore"
+	}
+	return strings.NewReplacer("FSID", fsid, "STORE", store, "PORT", strconv.Itoa(port), "OSDPORTS", strconv.Itoa(port), "DIR", c.Dir, "SIZE", strconv.FormatInt(c.size, 10)).Replace(`[global]
 fsid = FSID
 mon_initial_members = a
 mon_host = [v2:127.0.0.1:PORT]
@@ -188,8 +193,13 @@ paxos_propose_interval = 0.05
 paxos_min_wait = 0.01
 [osd]
 osd_data = DIR/osd/0
-osd_objectstore = memstore
+osd_objectstore = STORE
 memstore_device_bytes = SIZE
+bluestore_block_size = SIZE
+bluestore_block_db_create = false
+bluestore_block_wal_create = false
+bluestore_cache_autotune = false
+bluestore_cache_size = 67108864
 osd_class_update_on_start = false
 osd_memory_target = 939524096
 osd_client_watch_timeout = 10

@@ -306,8 +306,12 @@ func TestServerHangsThatHasThePen(t *testing.T) {
 	}
 	signal(syscall.SIGSTOP)
 	defer signal(syscall.SIGCONT)
-	if a := post(t, p.two, "/livemigration/conclude", map[string]any{"migration_id": m.ID}, 503); !strings.Contains(string(a.Body), m.ID) {
+	if a := post(t, p.two, "/livemigration/conclude", map[string]any{"migration_id": m.ID}, 503); !strings.Contains(string(a.Body), m.ID) || !strings.Contains(string(a.Body), "old_host_is_off") {
 		t.Errorf("it says %s", a.Body)
+	}
+	list, err := p.two.Do(t.Context(), "GET", "/livemigration", nil, nil)
+	if err != nil || !strings.Contains(string(list.Body), `"pen_asked":true`) {
+		t.Errorf("that the pen is asked for is not to be seen: %v, %s", err, list.Body)
 	}
 	two.must("read -P 1 0 64k")
 	p.state(p.two, m.ID, "PREPARED")
@@ -321,6 +325,48 @@ func TestServerHangsThatHasThePen(t *testing.T) {
 	p.state(p.one, m.ID, "STABLE destination")
 	if out, err := try(t, "iscsi-inq", was.URI); err == nil {
 		t.Errorf("the first host gets in still: %s", out)
+	}
+}
+
+// A server dies with the pen of a migration, and its host does not come back: the other one takes the volume over, which ends the migration
+// there, and on the dead one when it comes back after all.
+func TestTakeoverEndsMigration(t *testing.T) {
+	needISCSI(t)
+	p := newPair(t, `{"shared": true}`)
+	id, was := p.disk("raw")
+	attach(t, was).must("write -P 1 0 64k", "flush")
+	m := p.prepared(id)
+	two := attach(t, m.Volumes[0].attachment)
+	two.must("read -P 1 0 64k")
+	p.one.Kill()
+	marks, err := filepath.Glob(filepath.Join(p.root, "pool", "vid."+id+".elimg", "*.exported"))
+	if err != nil || len(marks) == 0 {
+		t.Fatal(marks, err)
+	}
+	for _, name := range marks { // as long as they are there it is waited for 45 seconds whether they stay as they are
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var a attachment
+	eventually(t, func() string { // the kernel has to notice that the first one is gone
+		got, err := p.two.Post(t.Context(), "/export", map[string]any{"volume_id": id, "client_uid": bob, "takeover": true, "old_host_is_off": true})
+		if err != nil || got.Status != 200 {
+			return fmt.Sprintf("takeover: %v, %d %s", err, got.Status, got.Body)
+		}
+		got.Into(t, &a)
+		return ""
+	})
+	p.state(p.two, m.ID, "STABLE destination")
+	three := attach(t, a)
+	three.must("read -P 1 0 64k", "write -P 2 0 64k", "flush")
+	p.one = p.start(0)
+	p.state(p.one, m.ID, "STABLE destination")
+	three.must("write -P 3 64k 64k", "flush", "read -P 2 0 64k")
+	for who, old := range map[string]attachment{"the source": was, "the destination": m.Volumes[0].attachment} {
+		if out, err := try(t, "iscsi-inq", old.URI); err == nil {
+			t.Errorf("%s gets in as before: %s", who, out)
+		}
 	}
 }
 

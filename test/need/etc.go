@@ -34,7 +34,7 @@ func RunWithOwnEtc(m *testing.M) (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a copy
+	defer os.RemoveAll(dir)
 	copied := exec.Command("cp", "-a", "/etc", filepath.Join(dir, "etc")).Run()
 	if copied != nil {
 		return m.Run()

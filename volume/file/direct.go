@@ -34,6 +34,7 @@ var (
 	_ volume.VectorWriter = (*direct)(nil)
 	_ volume.NowReader    = (*direct)(nil)
 	_ volume.NowWriter    = (*direct)(nil)
+	_ volume.Splicer      = (*direct)(nil)
 )
 
 const (
@@ -114,6 +115,9 @@ func (d *direct) ReadNow([]byte, int64) bool { return false }
 
 // WritesNow implements volume.NowWriter: every write waits for the storage.
 func (d *direct) WritesNow(int64) bool { return false }
+
+// Splice implements volume.Splicer: nothing is in the page cache.
+func (d *direct) Splice(int, int64, int64) int64 { return 0 }
 
 // Close implements volume.Device.
 func (d *direct) Close() error {

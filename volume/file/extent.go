@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,11 @@ func (d *device) NextExtent(ctx context.Context, off int64) (length int64, mappe
 	if err := d.check(off, 1); err != nil {
 		return 0, false, err
 	}
+	if end := d.data.end(off); end > off {
+		return min(end, size) - off, true, nil
+	}
+	d.data.mu.Lock() // who comes now has what the first one finds; the descriptor's position lets only one look anyway
+	defer d.data.mu.Unlock()
 	if end := d.data.end(off); end > off {
 		return min(end, size) - off, true, nil
 	}
@@ -56,6 +62,7 @@ func (d *device) NextExtent(ctx context.Context, off int64) (length int64, mappe
 // knownData is the storage that NextExtent found last: on a file system without a list of extents, as tmpfs, to look for the end of a
 // large one takes milliseconds, and initiators ask again and again. To take for storage what became a hole does no harm.
 type knownData struct {
+	mu       sync.Mutex   // held while it is looked for
 	discards atomic.Int64 // how often storage was given back
 	last     atomic.Pointer[dataRun]
 }

@@ -169,8 +169,8 @@ func (u *builder) fromCluster(ctx context.Context) error {
 	return nil
 }
 
-// copyDevice copies the first size bytes of a Device to another that reads as zeros, leaving out what are zeros, with several
-// requests at once: each of them may cross a network.
+// copyDevice copies the first size bytes of a Device, or all where it has fewer, to another that reads as zeros, leaving out what are zeros,
+// with several requests at once: each of them may cross a network.
 func copyDevice(ctx context.Context, to, from volume.Device, size int64, m *meter) error {
 	const atOnce, piece = 4, 4 << 20
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -183,6 +183,7 @@ func copyDevice(ctx context.Context, to, from volume.Device, size int64, m *mete
 		buffers <- make([]byte, piece)
 	}
 	holes, _ := from.(volume.ExtentReader)
+	size = min(size, from.Size())
 	for off := int64(0); off < size; {
 		length, mapped := size-off, true
 		if holes != nil {

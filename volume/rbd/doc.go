@@ -31,6 +31,12 @@
 //
 // On a full cluster nobody waits: what wants room is refused, what gives some back is done.
 //
+// # No cache
+//
+// Nothing is cached, also where the settings of an image or a RADOS pool (rbd config) ask for a cache. A machine outlives this process:
+// it has what was acknowledged written no second time, and its next flush would succeed over the hole that a kill left. Nobody would
+// replay it, as volume/qemu does for its daemon. So what peers gain by such a cache is no measure here.
+//
 // # Many requests at once
 //
 // A request to an open image needs a goroutine and no thread: librbd completes it in a thread of its own, which puts it on a list and

@@ -5,6 +5,7 @@ package rbd
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"syscall"
 
@@ -61,8 +62,50 @@ func (d *librbd) Open(name, snap string, readonly bool) (Handle, error) {
 	return openImage(d.queue, d.work.pool, opening{name: name, snap: snap, readonly: readonly})
 }
 
+// OpenData opens an image without a cache, also where its settings on the cluster, or its pool's, ask every client for one: librbd goes by
+// those rather than by what it is told. What it holds back dies with this process and not with the machine that wrote it, which would go on
+// and never know.
 func (d *librbd) OpenData(name string, readonly bool) (Handle, error) {
-	return openImage(d.queue, d.data.pool, opening{name: name, readonly: readonly})
+	o := opening{name: name, readonly: readonly}
+	h, err := openImage(d.queue, d.data.pool, o)
+	if err != nil {
+		return nil, err
+	}
+	cached, err := d.asksForCache(h)
+	if err == nil && !cached {
+		return h, nil
+	}
+	if err = errors.Join(err, h.Close()); err != nil {
+		return nil, err
+	}
+	if err := d.refuseCache(name); err != nil {
+		return nil, err
+	}
+	d.cfg.Log.Warn("cache of an image switched off, which the cluster's settings had asked for", slog.String("image", name))
+	return openImage(d.queue, d.data.pool, o)
+}
+
+// cacheKey is where an image, or a pool for all of its images, says what the setting rbd_cache is; rbd config image set.
+const cacheKey = "conf_rbd_cache"
+
+func (d *librbd) asksForCache(h Handle) (bool, error) {
+	is, err := h.Note(cacheKey)
+	if err == nil && is == "" {
+		if is, err = rbd.GetPoolMetadata(d.work.pool, cacheKey); errors.Is(err, rbd.ErrNotFound) {
+			return false, nil
+		}
+		err = translate(err)
+	}
+	return is != "" && is != "false" && is != "0", err
+}
+
+// refuseCache switches the cache off for the image, whatever its pool says.
+func (d *librbd) refuseCache(name string) error {
+	h, err := d.Open(name, "", false)
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.SetNote(cacheKey, "false"), h.Close())
 }
 
 func (d *librbd) OpenTrashed(id string) (Handle, error) {

@@ -170,3 +170,40 @@ func threads(t *testing.T) int {
 	must(t, err)
 	return len(list)
 }
+
+// TestCephCacheStaysOff has a cluster whose settings ask every client for a cache that holds back what is written. Another client sees it at once
+// all the same.
+func TestCephCacheStaysOff(t *testing.T) {
+	cluster := ceph.Start(t)
+	s, err := rbd.Open(t.Context(), rbd.Config{Pool: ceph.Pool, Conf: cluster.Conf(), Keyring: cluster.Keyring(), ServerID: "server"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { must(t, s.Close()) }()
+	for _, level := range []string{"image", "pool"} {
+		t.Run(level, func(t *testing.T) {
+			const size = 1 << 20
+			name, _ := s.New(volume.NewID())
+			must(t, s.Create(name, size))
+			of := ceph.Pool
+			if level == "image" {
+				of += "/" + name
+			}
+			for key, value := range map[string]string{"rbd_cache": "true", "rbd_cache_policy": "writeback", "rbd_cache_writethrough_until_flush": "false"} {
+				_, err := cluster.RBD(t.Context(), "config", level, "set", of, key, value)
+				must(t, err)
+			}
+			d := open(t, s, name)
+			data := bytes.Repeat([]byte("data"), size/4)
+			_, err := d.WriteAt(data, 0)
+			must(t, err)
+			file := filepath.Join(t.TempDir(), "image")
+			_, err = cluster.RBD(t.Context(), "export", "--no-progress", ceph.Pool+"/"+name, file)
+			must(t, err)
+			if is, err := os.ReadFile(file); err != nil || !bytes.Equal(is, data) {
+				t.Errorf("another client does not see what was written, %v", err)
+			}
+			must(t, d.Close())
+		})
+	}
+}

@@ -22,6 +22,7 @@ const patience = 5 * time.Second
 
 // Open connects to the cluster. The error says in a sentence what of the configuration is wrong, or that the cluster doesn't answer.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
 	type opened struct {
 		d   *librbd
 		err error

@@ -48,11 +48,7 @@ type Store struct {
 	calls  sync.WaitGroup // of during, waited for or not
 }
 
-// maxRequests bounds the requests to the cluster that run at once, of all Devices together.
-const maxRequests = 256
-
-// NewStore returns a Store on a Driver, which it closes. Open makes one of the real cluster.
-func NewStore(cfg Config, d Driver) *Store {
+func (cfg Config) withDefaults() Config {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -62,6 +58,15 @@ func NewStore(cfg Config, d Driver) *Store {
 	if cfg.Ping == 0 {
 		cfg.Ping = 5 * time.Second
 	}
+	return cfg
+}
+
+// maxRequests bounds the requests to the cluster that run at once, of all Devices together.
+const maxRequests = 256
+
+// NewStore returns a Store on a Driver, which it closes. Open makes one of the real cluster.
+func NewStore(cfg Config, d Driver) *Store {
+	cfg = cfg.withDefaults()
 	s := &Store{
 		cfg: cfg, d: d, run: make(chan struct{}, maxRequests),
 		open: map[string]*Device{}, copied: map[string][]string{}, doomed: map[string]bool{}, sizing: map[string]chan struct{}{},

@@ -161,19 +161,42 @@ func armed(t *testing.T, storage Storage, s *Steps) (p *pool, arm *atomic.Bool) 
 	return p, arm
 }
 
+// attempt prepares a storage and tries the change, with its steps going through s until arm is unset.
+func (c change) attempt(t *testing.T, storage Storage, s *Steps) (p *pool, arm *atomic.Bool, err error) {
+	t.Helper()
+	p = open(t, storage)
+	c.prepare(p)
+	p.Close()
+	p, arm = armed(t, storage, s)
+	p.scan()
+	arm.Store(true)
+	return p, arm, c.do(p.Backend)
+}
+
+// survived looks at what a mishap left of a call that returned err, all or nothing, and makes the change again.
+func (c change) survived(p *pool, mishap string, err error, before, after state) {
+	p.t.Helper()
+	got := p.state()
+	switch {
+	case err == nil && !reflect.DeepEqual(got, after):
+		p.t.Errorf("%s, in a call that went well, left\n%v\nwant\n%v", mishap, got, after)
+	case !reflect.DeepEqual(got, before) && !reflect.DeepEqual(got, after):
+		p.t.Errorf("%s left\n%v\nwant\n%v\nor\n%v", mishap, got, before, after)
+	}
+	p.wantNothing()
+	if err := c.do(p.Backend); err != nil && !errors.Is(err, errDone) {
+		p.t.Errorf("again after %s: %v", mishap, err)
+	}
+	if got := p.reopened().state(); !reflect.DeepEqual(got, after) {
+		p.t.Errorf("again after %s there is\n%v\nwant\n%v", mishap, got, after)
+	}
+}
+
 // fail lets one step fail: the change must be done, or not, as it says.
 func (c change) fail(t *testing.T, make func(testing.TB) Storage, before, after state) {
 	for n := 0; ; n++ {
-		storage := make(t)
-		p := open(t, storage)
-		c.prepare(p)
-		p.Close()
-
 		steps := FailAt(n, syscall.ENOSPC)
-		p, arm := armed(t, storage, steps)
-		p.scan()
-		arm.Store(true)
-		err := c.do(p.Backend)
+		p, arm, err := c.attempt(t, make(t), steps)
 		arm.Store(false)
 		op, hit := steps.Hit()
 		if !hit {
@@ -218,36 +241,14 @@ func (c change) fail(t *testing.T, make func(testing.TB) Storage, before, after 
 // process goes on.
 func (c change) outage(t *testing.T, make func(testing.TB) Storage, before, after state) {
 	for n := 0; ; n++ {
-		storage := make(t)
-		p := open(t, storage)
-		c.prepare(p)
-		p.Close()
-
 		steps := CrashAt(n)
-		p, arm := armed(t, storage, steps)
-		p.scan()
-		arm.Store(true)
-		err := c.do(p.Backend)
+		p, arm, err := c.attempt(t, make(t), steps)
 		arm.Store(false)
 		op, hit := steps.Hit()
 		if !hit {
 			return
 		}
-		got := p.state()
-		switch {
-		case err == nil && !reflect.DeepEqual(got, after):
-			t.Errorf("an outage from step %d (%s) on, in a call that went well, left\n%v\nwant\n%v", n, op, got, after)
-		case !reflect.DeepEqual(got, before) && !reflect.DeepEqual(got, after):
-			t.Errorf("an outage from step %d (%s) on left\n%v\nwant\n%v\nor\n%v", n, op, got, before, after)
-		}
-		p.wantNothing()
-		if err := c.do(p.Backend); err != nil && !errors.Is(err, errDone) {
-			t.Errorf("again after an outage from step %d (%s) on: %v", n, op, err)
-		}
-		if got := p.reopened().state(); !reflect.DeepEqual(got, after) {
-			t.Errorf("again after an outage from step %d (%s) on there is\n%v\nwant\n%v", n, op, got, after)
-		}
-		if t.Failed() {
+		if c.survived(p, fmt.Sprintf("an outage from step %d (%s) on", n, op), err, before, after); t.Failed() {
 			return
 		}
 	}
@@ -256,16 +257,8 @@ func (c change) outage(t *testing.T, make func(testing.TB) Storage, before, afte
 // crash kills the process at every step, and its successors at every step of their recovery.
 func (c change) crash(t *testing.T, make func(testing.TB) Storage, before, after state) {
 	for n := 0; ; n++ {
-		storage := make(t)
-		p := open(t, storage)
-		c.prepare(p)
-		p.Close()
-
-		steps := CrashAt(n)
-		p, arm := armed(t, storage, steps)
-		p.scan()
-		arm.Store(true)
-		err := c.do(p.Backend)
+		storage, steps := make(t), CrashAt(n)
+		p, _, err := c.attempt(t, storage, steps)
 		storage.Kill(p.Backend)
 		p.Close()
 		op, hit := steps.Hit()
@@ -283,22 +276,7 @@ func (c change) crash(t *testing.T, make func(testing.TB) Storage, before, after
 				break
 			}
 		}
-		q := open(t, storage)
-		got := q.state()
-		switch {
-		case err == nil && !reflect.DeepEqual(got, after):
-			t.Errorf("a crash at step %d (%s), of a call that went well, left\n%v\nwant\n%v", n, op, got, after)
-		case !reflect.DeepEqual(got, before) && !reflect.DeepEqual(got, after):
-			t.Errorf("a crash at step %d (%s) left\n%v\nwant\n%v\nor\n%v", n, op, got, before, after)
-		}
-		q.wantNothing()
-		if err := c.do(q.Backend); err != nil && !errors.Is(err, errDone) {
-			t.Errorf("again after a crash at step %d (%s): %v", n, op, err)
-		}
-		if got := q.reopened().state(); !reflect.DeepEqual(got, after) {
-			t.Errorf("again after a crash at step %d (%s) there is\n%v\nwant\n%v", n, op, got, after)
-		}
-		if t.Failed() {
+		if c.survived(open(t, storage), fmt.Sprintf("a crash at step %d (%s)", n, op), err, before, after); t.Failed() {
 			return
 		}
 	}

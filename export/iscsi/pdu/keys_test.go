@@ -119,29 +119,6 @@ func TestParseBool(t *testing.T) {
 	}
 }
 
-func TestParseRange(t *testing.T) {
-	tests := []struct {
-		text      string
-		low, high uint64
-		ok        bool
-	}{
-		{"1~65535", 1, 65535, true},
-		{"0x10~0x10", 16, 16, true},
-		{"2~1", 0, 0, false},
-		{"1", 0, 0, false},
-		{"~", 0, 0, false},
-		{"1~", 0, 0, false},
-		{"~1", 0, 0, false},
-		{"1~2~3", 0, 0, false},
-	}
-	for _, tt := range tests {
-		low, high, ok := ParseRange(tt.text)
-		if ok != tt.ok || ok && (low != tt.low || high != tt.high) {
-			t.Errorf("ParseRange(%q) is %d to %d, %t", tt.text, low, high, ok)
-		}
-	}
-}
-
 func TestChoose(t *testing.T) {
 	tests := []struct {
 		name, offer string

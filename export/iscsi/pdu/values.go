@@ -43,14 +43,6 @@ func FormatBool(b bool) string {
 	return "No"
 }
 
-// ParseRange reads two numbers with a tilde between them, the second not below the first; section 6.1.
-func ParseRange(s string) (low, high uint64, ok bool) {
-	left, right, found := strings.Cut(s, "~")
-	low, okLow := ParseNumber(left)
-	high, okHigh := ParseNumber(right)
-	return low, high, found && okLow && okHigh && low <= high
-}
-
 // Choose is the answer to an offer of a list: the first of its values that is among supported; section 6.2.1.
 func Choose(offer string, supported ...string) (value string, ok bool) {
 	for value := range strings.SplitSeq(offer, ",") {

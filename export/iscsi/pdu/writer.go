@@ -20,10 +20,11 @@ type Writer struct {
 	dst                      io.Writer
 	headerDigest, dataDigest bool
 
-	out        net.Buffers // the pieces before block.b[start:end]
-	sending    net.Buffers
-	blocks     []*Buffer // that the headers are in, block the last of them
-	owners     []*Buffer // of the data, one hold each
+	out        net.Buffers  // the pieces before block.b[start:end]
+	sending    net.Buffers  // out, for net.Buffers to consume
+	pages      []pagesPiece // for each nil in out
+	blocks     []*Buffer    // that the headers are in, block the last of them
+	owners     []*Buffer    // of the data, one hold each
 	block      *Buffer
 	start, end int
 	queued     int     // bytes
@@ -71,16 +72,18 @@ func (w *Writer) End(data []byte, owner *Buffer) {
 	}
 }
 
-// EndDetached ends the PDU of the last Begin with a data segment of n bytes that the caller writes to the
-// connection itself, by sendfile for example, after EndDetached returned and before the next Flush. It writes
-// what is queued. Data digests must be off.
-func (w *Writer) EndDetached(n int) error {
+// Splices reports whether EndPages may be called: the data goes to a connection of this machine's kernel, and bears no digest.
+func (w *Writer) Splices() bool { return w.nowait != nil && !w.dataDigest }
+
+// EndPages ends the PDU of the last Begin with the next n bytes of from as its data segment. They are held until Flush or Discard.
+// Splices must be true.
+func (w *Writer) EndPages(from *Pages, n int) {
 	w.header(n)
-	if err := w.Flush(); err != nil {
-		return err
-	}
+	w.queued += n
+	w.cut()
+	w.out = append(w.out, nil)
+	w.pages = append(w.pages, pagesPiece{from, n})
 	w.put(zeros[:Padding(n)])
-	return nil
 }
 
 // Queued is the number of bytes that Flush would write.
@@ -91,10 +94,12 @@ func (w *Writer) Queued() int { return w.queued }
 func (w *Writer) Flush() error {
 	w.cut()
 	if w.err == nil && len(w.out) > 0 {
-		if w.sending == nil { // else TryFlush has begun with it
+		if w.nowait != nil {
+			w.err = w.nowait.send(w, true)
+		} else {
 			w.sending = w.out
+			_, w.err = w.sending.WriteTo(w.dst)
 		}
-		_, w.err = w.sending.WriteTo(w.dst)
 	}
 	w.Discard()
 	return w.err
@@ -104,6 +109,9 @@ func (w *Writer) Flush() error {
 func (w *Writer) Discard() {
 	clear(w.out)
 	w.out, w.sending = w.out[:0], nil
+	if w.nowait != nil {
+		w.nowait.forget()
+	}
 	for i, owner := range w.owners {
 		owner.Release()
 		w.owners[i] = nil
@@ -112,7 +120,8 @@ func (w *Writer) Discard() {
 		block.Release()
 		w.blocks[i] = nil
 	}
-	w.owners, w.blocks = w.owners[:0], w.blocks[:0]
+	clear(w.pages)
+	w.owners, w.blocks, w.pages = w.owners[:0], w.blocks[:0], w.pages[:0]
 	w.block, w.start, w.end, w.queued = nil, 0, 0, 0
 }
 

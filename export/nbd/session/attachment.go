@@ -50,6 +50,15 @@ func New(ctx context.Context, cfg Config) *Attachment {
 	return a
 }
 
+// Unit is what is the same in each export.Unit that Attachments are of.
+type Unit struct{ Medium export.Medium }
+
+// Resized implements export.Unit. NBD has no way to tell clients: QEMU asks again when it is told to.
+func (*Unit) Resized(int64) {}
+
+// Close implements export.Unit.
+func (*Unit) Close(context.Context, bool) error { return nil }
+
 // These are why nobody gets in.
 var (
 	errEnded = errors.New("the export has ended")
