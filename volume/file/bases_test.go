@@ -1,10 +1,13 @@
 package file
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"elstore/volume"
 	"elstore/volume/qemu"
@@ -84,4 +87,42 @@ func TestBaseImageOfAVolumeThatCameSinceTheScan(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The image of a volume whose replacement could neither be finished nor undone is the new one, as long as nobody has settled it: the base
+// image that it needs is kept until then.
+func TestBaseImageOfAReplacementThatCouldNotBeUndone(t *testing.T) {
+	failing, undoing := false, false
+	b := openPool(t, Config{Dir: t.TempDir(), Tool: newTool(t)}.Stepped(func(op, name string) error {
+		switch {
+		case failing && op == "replace" && name == metaName:
+			failing, undoing = false, true
+			return unix.EIO
+		case undoing && op == "sync" && name == ".": // by which that is undone
+			undoing = false
+			return unix.EIO
+		}
+		return nil
+	}))
+	source := filepath.Join(t.TempDir(), "source.img")
+	if err := os.WriteFile(source, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, m := create(t, b, meta(volume.QCOW2, 1<<20), volume.Content{})
+	locked(t, b, id, func(h volume.Held) {
+		failing = true
+		_, err := h.Replace(t.Context(), m, volume.Content{From: &volume.Image{Path: source, Format: string(qemu.Raw), Size: 1 << 20}, Overlay: true})
+		if !errors.Is(err, unix.EIO) || failing || undoing {
+			t.Errorf("Replace: %v", err)
+		}
+	})
+	locked(t, b, id, func(h volume.Held) {
+		f, err := h.Load(t.Context())
+		if err != nil || f.Problem != nil {
+			t.Fatal(err, f.Problem)
+		}
+		if there, err := b.listBases(); err != nil || f.Meta.Base == "" || there[f.Meta.Base] == 0 {
+			t.Errorf("the volume needs %q, and there is %v, %v", f.Meta.Base, there, err)
+		}
+	})
 }

@@ -80,6 +80,9 @@ func (u *builder) release() {
 	u.pinned = ""
 }
 
+// leavePinned keeps the base image that the new one needs until this process ends: release does not drop it.
+func (u *builder) leavePinned() { u.pinned = "" }
+
 // check refuses what can't be.
 func (u *builder) check() error {
 	m, from := u.meta, u.content.From

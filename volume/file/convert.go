@@ -123,9 +123,14 @@ func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c vol
 	if err == nil && uploaded {
 		err = h.begin(mark{Purpose: toReplace, Image: h.d.inode(temp)})
 	}
-	old := ""
+	old, placed := "", false
 	if err == nil {
 		old, err = h.d.exchange(temp, dataName(m.Format))
+		if placed = err == nil || old != "" || !h.d.has(temp); placed && err != nil && old == "" {
+			// It is in place, and what was there is gone. What was uploaded may be the image by another name: with the .ignore file
+			// that is found, and without it the next upload would be written into the image.
+			h.torn, h.broken = true, err
+		}
 	}
 	if err == nil && after.Base != m.Base {
 		_, err = h.commit(after)
@@ -133,6 +138,9 @@ func (h *held) replace(ctx context.Context, purpose string, m volume.Meta, c vol
 	if err != nil {
 		if !h.torn {
 			h.undone(errors.Join(h.unexchange(old, temp, dataName(m.Format)), h.d.cutUpload(received)))
+		}
+		if h.torn && placed {
+			u.leavePinned() // which image counts, and so what base it needs, is not known yet
 		}
 		return m, err
 	}

@@ -267,7 +267,7 @@ func (d *dir) move(from, to string) error {
 }
 
 // exchange puts one file in the place of another in one moment, durably. old is the file that has now what was there, also when an error
-// came after that moment; "" is none, where the file system can't swap files, or nothing was done.
+// came after that moment; "" is none, where the file system can't swap files, or nothing was done: in the latter case from is there still.
 func (d *dir) exchange(from, to string) (old string, err error) {
 	err = d.step.ask("exchange", to)
 	if err == nil {
@@ -278,7 +278,7 @@ func (d *dir) exchange(from, to string) (old string, err error) {
 	case (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS)) && isRef(to):
 		return d.trade(from, to)
 	case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS):
-		return "", durable.Rename(d.root, from, to)
+		return "", d.rename(from, to)
 	case err != nil:
 		return "", fault.FromOS("put the new image in place", err)
 	}
