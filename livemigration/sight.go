@@ -56,10 +56,8 @@ type sight struct {
 	books  []standing // of each volume
 }
 
-func (v *sight) all(s standing) bool { return v.are(s) }
-
-// are reports whether each is one of those.
-func (v *sight) are(list ...standing) bool {
+// all reports whether each is one of those.
+func (v *sight) all(list ...standing) bool {
 	return !slices.ContainsFunc(v.books, func(b standing) bool { return !slices.Contains(list, b) })
 }
 
@@ -140,7 +138,7 @@ func (v *sight) nextOfDestination() task {
 		}
 	case Concluding: // what was taken over after that was decided is not looked at any more
 		switch {
-		case v.are(destinations, somebodys):
+		case v.all(destinations, somebodys):
 			return taskProven
 		case v.any(passed):
 			return taskCommit
@@ -153,7 +151,7 @@ func (v *sight) nextOfDestination() task {
 			return taskAsk // before it can be proven: the source's server may be about to let the destination in
 		case v.any(passed):
 			return taskReturn
-		case v.are(sources, somebodys):
+		case v.all(sources, somebodys):
 			return taskProven
 		}
 	default:
