@@ -116,7 +116,7 @@ func (d *system) change(ctx context.Context, all, come []share, gone []string) e
 	for _, s := range fresh {
 		d.users[s.name] = s.hash
 	}
-	if err := d.register(ctx, come, gone); err != nil {
+	if err := d.register(ctx, come, gone, d.account); err != nil {
 		return err
 	}
 	for name := range d.users {
@@ -162,14 +162,14 @@ func (y *System) list(ctx context.Context) ([]section, error) {
 	return parseSections([]byte(out)), nil
 }
 
-// register changes the registry.
-func (d *system) register(ctx context.Context, come []share, gone []string) error {
+// register changes the registry. guest is the account of guests, for shares that come.
+func (y *System) register(ctx context.Context, come []share, gone []string, guest string) error {
 	if len(come)+len(gone) == 0 {
 		return nil
 	}
-	values := func(s share) []setting { return d.values(s, d.account) }
-	return d.withFile(registryConf(come, gone, values), func(path string) error {
-		if out, err := d.tool(ctx, "net", "-s", d.Conf, "registry", "import", path); err != nil {
+	values := func(s share) []setting { return y.values(s, guest) }
+	return y.withFile(registryConf(come, gone, values), func(path string) error {
+		if out, err := y.tool(ctx, "net", "-s", y.Conf, "registry", "import", path); err != nil {
 			return fmt.Errorf("shares not changed: %w: %s", err, out)
 		}
 		return nil
@@ -224,7 +224,6 @@ func (y *System) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := newSystem(y, facts{})
 	var gone []string
 	for _, s := range there {
 		if s.settings["comment"] == y.Mark {
@@ -237,7 +236,7 @@ func (y *System) sweep(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	errs = append(errs, d.register(ctx, nil, gone))
+	errs = append(errs, y.register(ctx, nil, gone, ""))
 	for _, name := range gone {
 		errs = append(errs, y.closeShare(ctx, name))
 	}
