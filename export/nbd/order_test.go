@@ -29,43 +29,45 @@ func (d *slow) WriteAt(p []byte, off int64) (int, error) {
 	return d.disk.WriteAt(p, off)
 }
 
+// connected connects a peer to an export, by a Serve whose end served tells.
+func connected(t *testing.T, e Export) (p *peer, served chan error) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	served = make(chan error, 1)
+	go func() { served <- Serve(t.Context(), theirs, e) }()
+	p = &peer{t: t, conn: ours}
+	p.greet(nbdwire.FixedNewstyle | nbdwire.NoZeroes)
+	p.option(nbdwire.OptExportName, nil)
+	p.read(10)
+	return p, served
+}
+
 // A client whose connection broke with a write at the device that hangs makes it again on another one, and then another write of the same
 // blocks: the device gets them in that order. What lies elsewhere waits for nothing.
 func TestWritesAgainOnAnotherConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &slow{disk: newDisk(), let: make(chan struct{})}
 		e := Export{Name: "x", Device: d, Order: &Order{}}
-		connect := func() (net.Conn, chan error) {
-			ours, theirs := net.Pipe()
-			served := make(chan error, 1)
-			go func() { served <- Serve(t.Context(), theirs, e) }()
-			p := &peer{t: t, conn: ours}
-			p.greet(nbdwire.FixedNewstyle | nbdwire.NoZeroes)
-			p.option(nbdwire.OptExportName, nil)
-			p.read(10)
-			return ours, served
-		}
-		send := func(to net.Conn, what byte, off uint64) {
+		send := func(to *peer, what byte, off uint64) {
 			b := binary.BigEndian.AppendUint32(nil, nbdwire.RequestMagic)
 			b = binary.BigEndian.AppendUint32(b, uint32(nbdwire.CmdWrite))
 			b = append(b, what, 0, 0, 0, 0, 0, 0, 0)
 			b = binary.BigEndian.AppendUint64(b, off)
 			b = append(binary.BigEndian.AppendUint32(b, 512), make([]byte, 512)...)
 			b[len(b)-512] = what
-			if _, err := to.Write(b); err != nil {
+			if _, err := to.conn.Write(b); err != nil {
 				t.Error(err)
 			}
 		}
-		one, broken := connect()
+		one, broken := connected(t, e)
 		send(one, 1, 0)
 		synctest.Wait() // it is at the device
-		one.Close()
-		two, served := connect()
+		one.conn.Close()
+		two, served := connected(t, e)
 		answers := make(chan byte, 8)
 		go func() {
-			p := &peer{t: t, conn: two}
 			for range 3 {
-				answers <- p.read(nbdwire.SimpleSize)[8]
+				answers <- two.read(nbdwire.SimpleSize)[8]
 			}
 		}()
 		send(two, 2, 256) // the same, which it overlaps
@@ -81,7 +83,7 @@ func TestWritesAgainOnAnotherConnection(t *testing.T) {
 		}
 		send(two, 4, 0)
 		<-answers
-		two.Close()
+		two.conn.Close()
 		for _, ended := range []chan error{broken, served} {
 			if err := <-ended; err != nil {
 				t.Error(err)
@@ -99,19 +101,13 @@ func TestWhoWaitsAndGoes(t *testing.T) {
 		d := &slow{disk: newDisk(), let: make(chan struct{})}
 		e := Export{Name: "x", Device: d, Order: &Order{}}
 		write := func() (gone func() error) {
-			ours, theirs := net.Pipe()
-			served := make(chan error, 1)
-			go func() { served <- Serve(t.Context(), theirs, e) }()
-			p := &peer{t: t, conn: ours}
-			p.greet(nbdwire.FixedNewstyle | nbdwire.NoZeroes)
-			p.option(nbdwire.OptExportName, nil)
-			p.read(10)
+			p, served := connected(t, e)
 			b := binary.BigEndian.AppendUint32(nil, nbdwire.RequestMagic)
 			b = binary.BigEndian.AppendUint32(b, uint32(nbdwire.CmdWrite))
 			b = append(b, make([]byte, 16)...)
 			p.write(append(binary.BigEndian.AppendUint32(b, 512), make([]byte, 512)...))
 			synctest.Wait()
-			return func() error { ours.Close(); return <-served }
+			return func() error { p.conn.Close(); return <-served }
 		}
 		first, second := write(), write()
 		if err := second(); err != nil {

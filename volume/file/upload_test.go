@@ -33,19 +33,7 @@ func TestUploadThatBecameTheImageIsNotKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	locked(t, b, id, func(h volume.Held) {
-		if n, err := h.Received(); n != 0 || err != nil {
-			t.Errorf("%d bytes of an upload, %v", n, err)
-		}
-		f, err := h.Incoming()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if err := f.Truncate(0); err != nil { // as an upload that begins anew does
-			t.Fatal(err)
-		}
-	})
+	beginsAnew(t, b, id)
 	if got, err := os.ReadFile(image); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes of the image, or others: %v", len(got), err)
 	}
@@ -88,6 +76,16 @@ func TestUploadIsNotKeptWhereItIsInPlaceAfterAFailure(t *testing.T) {
 			t.Error("the image can be written to as an upload")
 		}
 	})
+	beginsAnew(t, b, id)
+	image := filepath.Join(pool, volumeName(id), dataName(m.Format))
+	if got, err := os.ReadFile(image); err != nil || int64(len(got)) != m.Size || !bytes.Equal(got[:len(data)], data) {
+		t.Errorf("%d bytes of the image, or others: %v", len(got), err)
+	}
+}
+
+// beginsAnew wants nothing of an upload to be there, and begins one.
+func beginsAnew(t *testing.T, b *Backend, id volume.ID) {
+	t.Helper()
 	locked(t, b, id, func(h volume.Held) {
 		if n, err := h.Received(); n != 0 || err != nil {
 			t.Errorf("%d bytes of an upload, %v", n, err)
@@ -101,8 +99,4 @@ func TestUploadIsNotKeptWhereItIsInPlaceAfterAFailure(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	image := filepath.Join(pool, volumeName(id), dataName(m.Format))
-	if got, err := os.ReadFile(image); err != nil || int64(len(got)) != m.Size || !bytes.Equal(got[:len(data)], data) {
-		t.Errorf("%d bytes of the image, or others: %v", len(got), err)
-	}
 }
